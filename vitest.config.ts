@@ -1,0 +1,6 @@
+import { defineConfig } from 'vitest/config'
+
+// Tests run as compiled JavaScript: the processes and workers that they start are plain Node on the same files.
+export default defineConfig({
+  test: { include: ['packages/*/dist/**/*.test.js', 'test/dist/**/*.test.js'], pool: 'forks', maxWorkers: 2 },
+})
