@@ -36,7 +36,10 @@ export function compareRanges(
     if (difference !== 0) return difference
   }
   if (shorter > looped) {
-    const order = Buffer.compare(a.subarray(aStart + looped, aStart + shorter), b.subarray(bStart + looped, bStart + shorter))
+    const order = Buffer.compare(
+      a.subarray(aStart + looped, aStart + shorter),
+      b.subarray(bStart + looped, bStart + shorter),
+    )
     if (order !== 0) return order
   }
   return aLength - bLength

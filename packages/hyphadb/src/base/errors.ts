@@ -15,7 +15,10 @@ function kind(retriable: boolean, description: string): ErrorKind {
 
 /** Every code that the project throws, in alphabetical order. */
 export const errorCodes = {
-  HYPHA_ASSERTION: kind(false, 'An internal rule was broken: a bug in HyphaDB. Please report it with message and stack.'),
+  HYPHA_ASSERTION: kind(
+    false,
+    'An internal rule was broken: a bug in HyphaDB. Please report it with message and stack.',
+  ),
   HYPHA_BUSY: kind(
     true,
     'Another participant holds what is needed for longer than the time allowed; the message names its pid. Try again, or look at what that process is doing.',
@@ -37,10 +40,17 @@ export const errorCodes = {
     'The file system of the database has no room (or the quota is used up). Free some space; nothing acknowledged is lost.',
   ),
   HYPHA_DUPLICATE: kind(false, 'A row with this id, or with this value in a unique index, exists already.'),
-  HYPHA_INVALID: kind(false, 'An argument, option, document or call is not acceptable; the message says which and why.'),
+  HYPHA_INVALID: kind(
+    false,
+    'An argument, option, document or call is not acceptable; the message says which and why.',
+  ),
   HYPHA_IO: kind(
     false,
     'The operating system failed to read or write; the cause has its error number. Look at the disk and the system log.',
+  ),
+  HYPHA_NOT_FOUND: kind(
+    false,
+    'What was asked for does not exist: a directory, file, table, collection, index or row.',
   ),
   HYPHA_NO_MAJORITY: kind(
     true,
@@ -50,7 +60,6 @@ export const errorCodes = {
     false,
     'The operating system refused memory or address space. Lower `memory`, or raise the limits (ulimit -v, vm.max_map_count, the container).',
   ),
-  HYPHA_NOT_FOUND: kind(false, 'What was asked for does not exist: a directory, file, table, collection, index or row.'),
   HYPHA_ORDER_LOST: kind(
     false,
     'The order of an ordered collection cannot be continued from where this node stood (a gap, or another cluster). Bootstrap the node again.',
@@ -191,14 +200,20 @@ function mapErrnoName(name: string, medium: Medium): Mapped {
       }
       return { code: 'HYPHA_DISK_FULL', advice: 'the disk or its quota is full: free some space' }
     case 'EMFILE':
-      return { code: 'HYPHA_TOO_MANY_FILES', advice: 'this process has too many open files: raise its limit (ulimit -n)' }
+      return {
+        code: 'HYPHA_TOO_MANY_FILES',
+        advice: 'this process has too many open files: raise its limit (ulimit -n)',
+      }
     case 'ENFILE':
       return { code: 'HYPHA_TOO_MANY_FILES', advice: 'the system has too many open files: raise fs.file-max' }
     case 'EACCES':
     case 'EPERM':
       return { code: 'HYPHA_PERMISSION', advice: 'permission denied: check owner and mode, and who runs this process' }
     case 'EROFS':
-      return { code: 'HYPHA_READ_ONLY', advice: "the file system is read-only: open with 'readOnly: true', or remount it" }
+      return {
+        code: 'HYPHA_READ_ONLY',
+        advice: "the file system is read-only: open with 'readOnly: true', or remount it",
+      }
     case 'ENOMEM':
       return { code: 'HYPHA_NO_MEMORY', advice: "memory was refused: lower the option 'memory', or raise the limits" }
     case 'ENOENT':
@@ -230,7 +245,8 @@ export function fromErrno(failure: unknown, what: string, path?: string, medium:
   if (failure instanceof HyphaError) return failure
   const name = nameOfFailure(failure)
   const where = path === undefined ? '' : ` ${path}`
-  if (name === undefined) return new HyphaError('HYPHA_IO', `Cannot ${what}${where}: ${String(failure)}`, { cause: failure })
+  if (name === undefined)
+    return new HyphaError('HYPHA_IO', `Cannot ${what}${where}: ${String(failure)}`, { cause: failure })
   const { code, advice } = mapErrnoName(name, medium)
   const cause = typeof failure === 'number' ? undefined : failure
   return new HyphaError(code, `Cannot ${what}${where}: ${advice} (${name})`, { cause })

@@ -77,13 +77,15 @@ export class ByteLockFile {
 
   unlock(byte: number): void {
     describe(UNLOCK, this.#checked(byte))
-    if (fcntlLock(this.#openFd(), F_OFD_SETLK, flockBytes) !== 0) throw fromErrno(lastErrno(), `unlock byte ${byte} of`, this.path)
+    if (fcntlLock(this.#openFd(), F_OFD_SETLK, flockBytes) !== 0)
+      throw fromErrno(lastErrno(), `unlock byte ${byte} of`, this.path)
   }
 
   /** True when somebody else (another process, or another opening of the file) holds the byte. Own locks do not count. */
   isLockedByOther(byte: number): boolean {
     describe(WRITE_LOCK, this.#checked(byte))
-    if (fcntlLock(this.#openFd(), F_OFD_GETLK, flockBytes) !== 0) throw fromErrno(lastErrno(), `look at byte ${byte} of`, this.path)
+    if (fcntlLock(this.#openFd(), F_OFD_GETLK, flockBytes) !== 0)
+      throw fromErrno(lastErrno(), `look at byte ${byte} of`, this.path)
     return (flock[0]! & 0xffff) !== UNLOCK
   }
 
@@ -93,7 +95,8 @@ export class ByteLockFile {
   firstLockedByOther(from: number, to: number): number {
     describe(WRITE_LOCK, this.#checked(from))
     flock[4] = to - from
-    if (fcntlLock(this.#openFd(), F_OFD_GETLK, flockBytes) !== 0) throw fromErrno(lastErrno(), 'look at the locks of', this.path)
+    if (fcntlLock(this.#openFd(), F_OFD_GETLK, flockBytes) !== 0)
+      throw fromErrno(lastErrno(), 'look at the locks of', this.path)
     if ((flock[0]! & 0xffff) === UNLOCK) return -1
     const start = flock[3]! * TWO_POW_32 + (flock[2]! >>> 0)
     return Math.max(start, from)
@@ -142,17 +145,17 @@ export class ByteLockFile {
 
 /** File systems whose locks or mappings do not reach everybody who can open the files: statfs(2) magic numbers. */
 const refusedFileSystems: Readonly<Record<number, string>> = {
-  0x6969: 'NFS',
-  0x65735546: 'FUSE',
-  0x01021997: '9p',
-  0x517b: 'SMB',
-  0xff534d42: 'CIFS',
-  0xfe534d42: 'SMB 2',
-  0x5346414f: 'AFS',
-  0x00c36400: 'Ceph',
-  0x0bd00bd0: 'Lustre',
-  0x47504653: 'GPFS',
-  0x73757245: 'Coda',
+  26985: 'NFS',
+  1702057286: 'FUSE',
+  16914839: '9p',
+  20859: 'SMB',
+  4283649346: 'CIFS',
+  4266872130: 'SMB 2',
+  1397113167: 'AFS',
+  12805120: 'Ceph',
+  198183888: 'Lustre',
+  1196443219: 'GPFS',
+  1937076805: 'Coda',
 }
 
 /** The name of the file system when its type is one that cannot carry a database, else undefined. */

@@ -55,7 +55,8 @@ export function mapFile(fd: number, fileOffset: number, length: number, options:
   assert(fileOffset % SYSTEM_PAGE_BYTES === 0, 'a mapping begins at a system page of its file')
   const flags = options.at === undefined ? MAP_SHARED : MAP_SHARED | MAP_FIXED
   const address = mmap(options.at ?? 0, length, PROT_READ | PROT_WRITE, flags, fd, fileOffset)
-  if (address === MAP_FAILED) throw fromErrno(lastErrno(), `map ${length} bytes of shared memory`, undefined, 'shared-memory')
+  if (address === MAP_FAILED)
+    throw fromErrno(lastErrno(), `map ${length} bytes of shared memory`, undefined, 'shared-memory')
   return address
 }
 

@@ -1,0 +1,70 @@
+// The layers of packages/hyphadb/src, lowest first. A folder imports only from itself and from folders before it.
+const layers = ['base', 'os', 'memory', 'log', 'pages', 'index', 'txn', 'engine', 'documents']
+const source = 'packages/hyphadb/src'
+
+const upward = layers.slice(0, -1).map((layer, position) => ({
+  name: `${layer}-imports-nothing-above-it`,
+  severity: 'error',
+  from: { path: `^${source}/${layer}/` },
+  to: { path: `^${source}/(${layers.slice(position + 1).join('|')})/` },
+}))
+
+// index/ is written against the page interface alone, so that a tree can be tested on plain memory.
+const typesOnly = {
+  name: 'index-takes-only-types-and-constants-from-pages',
+  severity: 'error',
+  from: { path: `^${source}/index/`, pathNot: '\\.test\\.ts$' },
+  to: { path: `^${source}/pages/`, pathNot: '/page-access\\.ts$', dependencyTypesNot: ['type-only'] },
+}
+
+module.exports = {
+  forbidden: [
+    ...upward,
+    typesOnly,
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'known-layers-only',
+      comment: 'A new folder needs its place in the order.',
+      severity: 'error',
+      from: {},
+      to: { path: `^${source}/[^/]+/`, pathNot: `^${source}/(${layers.join('|')})/` },
+    },
+    {
+      name: 'layers-do-not-import-the-public-face',
+      severity: 'error',
+      from: { path: `^${source}/[^/]+/`, pathNot: '\\.test\\.ts$' },
+      to: { path: `^${source}/[^/]+\\.ts$` },
+    },
+    {
+      name: 'only-os-calls-koffi',
+      severity: 'error',
+      from: { pathNot: `^${source}/os/libc\\.ts$` },
+      to: { path: 'node_modules/koffi' },
+    },
+    {
+      name: 'others-use-the-public-face',
+      comment: 'Tests may look inside, through the export that says so.',
+      severity: 'error',
+      from: { path: '^packages/(?!hyphadb/)', pathNot: '\\.test\\.ts$' },
+      to: { path: '^packages/hyphadb/(src|dist)/.+/' },
+    },
+    {
+      name: 'no-tests-in-the-product',
+      severity: 'error',
+      from: { pathNot: '\\.test\\.ts$|^test/' },
+      to: { path: '\\.test\\.ts$' },
+    },
+    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules|/dist/' },
+    exclude: { path: '(^|/)dist/' },
+    tsPreCompilationDeps: 'specify',
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default', 'types'] },
+  },
+}
