@@ -71,10 +71,14 @@ export interface VersionStore {
   readonly floor: number
   /**
    * Keeps a version that is about to be replaced; called inside a mini-transaction, before the row is edited; its own
-   * control words are part of the mini-transaction's undo. Returns the pointer that the new row must carry.
+   * control words are part of the mini-transaction's undo. Never fails: the caller of the tree has made room before.
+   * Returns the pointer that the new row must carry. The key is the row's full key (versions that leave the ring are found
+   * by key, not by position).
    */
   push(
     tableId: number,
+    key: Uint8Array,
+    keyLength: number,
     sequence: number,
     previous: number,
     supersededBy: number,
@@ -84,10 +88,18 @@ export interface VersionStore {
     valueLength: number,
   ): number
   /**
-   * Follows `pointer` to the version visible at `sequence`. Returns the length of its value, copied to `out.buffer` at 0
-   * (grown as needed) with `out.flags` set; -1 when the row did not exist then; -2 when the pointer was trimmed (restart).
+   * Follows `pointer` to the version of the row with this key visible at `sequence`. Returns the length of its value,
+   * copied to `out.buffer` at 0 (grown as needed) with `out.flags` and `out.sequence` set; -1 when the row did not exist
+   * then (or was a ghost); -2 when the pointer was trimmed meanwhile and the reader must start again.
    */
-  read(pointer: number, sequence: number, out: VersionOut): number
+  read(
+    pointer: number,
+    sequence: number,
+    out: VersionOut,
+    tableId: number,
+    key: Uint8Array,
+    keyLength: number,
+  ): number
 }
 
 export interface VersionOut {

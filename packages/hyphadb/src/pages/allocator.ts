@@ -1,0 +1,370 @@
+/**
+ * Page ids and blocks: who has which, and which block holds a page's newest image.
+ *
+ * Block states, by the parity of the epoch that made the transition:
+ * ```
+ *          allocate(epoch)            checkpoint of that epoch completes
+ *   FREE ─────────────────► FRESH(p) ────────────────────────────────► STABLE
+ *    ▲  ◄───────────────────── │ replaced within its epoch               │ replaced: still named by the checkpoint on disk
+ *    │                                                                   ▼
+ *    └──────────────────────────────────────────────────────────────── DOOMED(p)
+ *        checkpoint of the epoch that replaced it completes
+ * ```
+ *
+ * Thread safety: every change is made by the holder of the allocator latch. A map update writes its intent first; the
+ * repairer of a dead owner repeats it (all its assignments are absolute).
+ * Invariants
+ * 1. A block is FREE only if no durable checkpoint, no checkpoint in progress, no entry of blockOf and no participant's
+ *    in-flight list names it.
+ * 2. A participant lists a block in its slot before the block's state leaves FREE, and drops it from there after the map
+ *    names it or its state is FREE again.
+ * 3. blockOf changes only to a block whose bytes have been written, and only while the frame that they came from still
+ *    has the version that was copied: a page freed and reused meanwhile never gets a stale block.
+ */
+import { assert } from '../base/assert.js'
+import { HyphaError } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
+import type { ControlMemory } from '../memory/control-memory.js'
+import type { Latch } from '../memory/latch.js'
+import * as L from '../memory/layout.js'
+import {
+  IN_FLIGHT_MAX,
+  type Participants,
+  SLOT_IN_FLIGHT,
+  SLOT_IN_FLIGHT_FIRST,
+  slotWord,
+} from '../memory/participants.js'
+import type { Region } from '../memory/region.js'
+import type { BlockFile } from './block-file.js'
+import { PAGE_FREE, PAGE_FREED, PAGE_FRESH, PAGE_RESERVED, PAGE_USED } from './directory.js'
+import type { SideTable } from './side-table.js'
+
+export const BLOCK_FREE = 0
+export const BLOCK_FRESH = 1 // + parity
+export const BLOCK_STABLE = 3
+export const BLOCK_DOOMED = 4 // + parity
+
+/** Blocks that only checkpoints and deletes may use, so that a full disk can be emptied. */
+export const BLOCK_RESERVE = 64
+const EXTEND_BYTES_MIN = 1 << 20
+const EXTEND_BYTES_MAX = 32 << 20
+
+export class Allocator {
+  readonly #i32: Int32Array
+
+  constructor(
+    readonly control: ControlMemory,
+    readonly directory: Region,
+    readonly side: SideTable,
+    readonly latch: Latch,
+    readonly participants: Participants,
+    readonly file: BlockFile,
+    readonly busyTimeoutMs: number,
+  ) {
+    this.#i32 = control.i32
+  }
+
+  get freeBlocks(): number {
+    return this.#i32[L.BLOCKS_FREE_I] as number
+  }
+
+  get checkpointInProgress(): boolean {
+    return (this.#i32[L.CHECKPOINT_STATE_I] as number) !== 0
+  }
+
+  /** Runs `work` under the latch. Short sections only. */
+  exclusively<T>(work: () => T): T {
+    this.latch.acquire(this.busyTimeoutMs)
+    try {
+      this.directory.followDirectory()
+      return work()
+    } finally {
+      this.latch.release()
+    }
+  }
+
+  // Page ids
+
+  /** Reserves a page id for this participant. */
+  reservePage(): number {
+    return this.exclusively(() => {
+      const { pageState } = this.directory
+      const limit = this.#i32[L.PAGE_LIMIT_I] as number
+      const hint = Math.max(1, this.#i32[L.PAGE_HINT_I] as number)
+      let page = pageState.indexOf(PAGE_FREE, hint)
+      if (page < 0 || page >= limit) page = limit
+      if (page >= (this.#i32[L.PAGES_READY_I] as number)) this.#growDirectory(page + 1, 0)
+      pageState[page] = PAGE_RESERVED + this.participants.slot
+      if (page >= limit) this.#i32[L.PAGE_LIMIT_I] = page + 1
+      this.#i32[L.PAGE_HINT_I] = page + 1
+      return page
+    })
+  }
+
+  /** Gives back a reserved page id that no page refers to. Its block, if it was ever flushed, is released. */
+  unreservePage(page: number): void {
+    this.exclusively(() => this.#dropPage(page, this.#i32[L.EPOCH_I] as number))
+  }
+
+  /**
+   * Frees the ids and blocks of pages that left their trees. While a checkpoint is in progress the pages freed since it
+   * began wait: it still contains them.
+   */
+  sweepFreed(): number {
+    if ((this.#i32[L.FREED_COUNT_I] as number) === 0) return 0
+    return this.exclusively(() => {
+      const epoch = this.#i32[L.EPOCH_I] as number
+      const keep = this.checkpointInProgress ? PAGE_FREED + (epoch & 1) : -1
+      const { pageState } = this.directory
+      const limit = this.#i32[L.PAGE_LIMIT_I] as number
+      let freed = 0
+      for (const state of [PAGE_FREED, PAGE_FREED + 1]) {
+        if (state === keep) continue
+        for (let page = pageState.indexOf(state); page >= 0 && page < limit; page = pageState.indexOf(state, page + 1)) {
+          this.#dropPage(page, this.checkpointInProgress ? epoch - 1 : epoch)
+          freed++
+        }
+      }
+      Atomics.sub(this.#i32, L.FREED_COUNT_I, Math.min(freed, this.#i32[L.FREED_COUNT_I] as number))
+      return freed
+    })
+  }
+
+  #dropPage(page: number, epoch: number): void {
+    this.#update(page, 0, epoch, PAGE_FREE)
+    if (page < (this.#i32[L.PAGE_HINT_I] as number)) this.#i32[L.PAGE_HINT_I] = page
+  }
+
+  #growDirectory(pages: number, blocks: number): void {
+    this.directory.growDirectory(pages, blocks)
+  }
+
+  // Blocks
+
+  /**
+   * A block for the next image of `page`, of the given epoch; listed in flight until `mapPage` or `releaseInFlight`.
+   * Extends the data file when none is free: HYPHA_DISK_FULL.
+   */
+  allocateBlock(page: number, epoch: number): number {
+    return this.exclusively(() => {
+      const block = this.#findFreeBlock()
+      const word = slotWord(this.participants.slot)
+      const count = this.#i32[word + SLOT_IN_FLIGHT] as number
+      assert(count < IN_FLIGHT_MAX, 'a participant has few blocks in flight')
+      this.#i32[word + SLOT_IN_FLIGHT_FIRST + count * 2] = page
+      this.#i32[word + SLOT_IN_FLIGHT_FIRST + count * 2 + 1] = block
+      Atomics.store(this.#i32, word + SLOT_IN_FLIGHT, count + 1)
+      faultPoint('allocator.listed')
+      this.directory.blockState[block] = BLOCK_FRESH + (epoch & 1)
+      this.#i32[L.BLOCKS_FREE_I] = this.freeBlocks - 1
+      return block
+    })
+  }
+
+  #findFreeBlock(): number {
+    const { blockState } = this.directory
+    const limit = this.#i32[L.BLOCK_LIMIT_I] as number
+    const hint = this.#i32[L.BLOCK_HINT_I] as number
+    let block = blockState.indexOf(BLOCK_FREE, hint)
+    if (block < 0 || block >= limit) {
+      block = hint > this.file.firstBlock ? blockState.indexOf(BLOCK_FREE, this.file.firstBlock) : -1
+      if (block < 0 || block >= limit) {
+        block = limit
+        this.#extend(1)
+      }
+    }
+    this.#i32[L.BLOCK_HINT_I] = block + 1
+    return block
+  }
+
+  /** Makes sure that `blocks` are free beyond those that dirty pages may need. Called before a commit's point of no return. */
+  ensureFree(blocks: number): void {
+    if (this.freeBlocks >= blocks) return
+    this.exclusively(() => {
+      const missing = blocks - this.freeBlocks
+      if (missing > 0) this.#extend(missing)
+    })
+  }
+
+  #extend(blocks: number): void {
+    const limit = this.#i32[L.BLOCK_LIMIT_I] as number
+    const { blockBytes } = this.file
+    const step = Math.min(EXTEND_BYTES_MAX, Math.max(EXTEND_BYTES_MIN, (limit * blockBytes) >> 3))
+    const wanted = Math.max(blocks, Math.ceil(step / blockBytes))
+    let next = limit + wanted
+    try {
+      this.#growDirectory(0, next)
+      this.file.extend(next)
+    } catch (error) {
+      if (wanted === blocks || !(error instanceof HyphaError)) throw error
+      next = limit + blocks
+      this.#growDirectory(0, next)
+      this.file.extend(next)
+    }
+    faultPoint('allocator.extended')
+    this.#i32[L.BLOCKS_FREE_I] = this.freeBlocks + (next - limit)
+    Atomics.store(this.#i32, L.BLOCK_LIMIT_I, next)
+  }
+
+  /** A block in flight that will not be used after all. */
+  releaseInFlight(page: number, block: number): void {
+    this.exclusively(() => {
+      this.#setBlockFree(block)
+      this.#unlist(page, block)
+    })
+  }
+
+  /**
+   * Makes `block` the newest image of `page` if `stillValid` (evaluated under the latch) says that the copied version
+   * stands; otherwise frees it. Returns whether the map was changed.
+   */
+  mapPage(page: number, block: number, epoch: number, stillValid: () => boolean): boolean {
+    return this.exclusively(() => {
+      const good = stillValid() && this.#mayMap(epoch)
+      if (good) this.#update(page, block, epoch, -1)
+      else this.#setBlockFree(block)
+      this.#unlist(page, block)
+      return good
+    })
+  }
+
+  #mayMap(epoch: number): boolean {
+    return !this.checkpointInProgress || epoch < (this.#i32[L.EPOCH_I] as number) || !this.side.full
+  }
+
+  #unlist(page: number, block: number): void {
+    const word = slotWord(this.participants.slot)
+    const count = this.#i32[word + SLOT_IN_FLIGHT] as number
+    const first = word + SLOT_IN_FLIGHT_FIRST
+    for (let i = 0; i < count; i++) {
+      if (this.#i32[first + i * 2] !== page || this.#i32[first + i * 2 + 1] !== block) continue
+      this.#i32[first + i * 2] = this.#i32[first + (count - 1) * 2] as number
+      this.#i32[first + i * 2 + 1] = this.#i32[first + (count - 1) * 2 + 1] as number
+      Atomics.store(this.#i32, word + SLOT_IN_FLIGHT, count - 1)
+      return
+    }
+    assert(false, 'a block in flight is listed')
+  }
+
+  #setBlockFree(block: number): void {
+    if ((this.directory.blockState[block] as number) === BLOCK_FREE) return
+    this.directory.blockState[block] = BLOCK_FREE
+    this.#i32[L.BLOCKS_FREE_I] = this.freeBlocks + 1
+    if (block < (this.#i32[L.BLOCK_HINT_I] as number)) this.#i32[L.BLOCK_HINT_I] = block
+  }
+
+  /** Map update: page -> block (0 = none) as of an epoch; writes its intent, then does it. */
+  #update(page: number, block: number, epoch: number, pageState: number): void {
+    const i32 = this.#i32
+    const { blockOf } = this.directory
+    const inProgress = this.checkpointInProgress
+    const open = i32[L.EPOCH_I] as number
+    const inSide = inProgress ? this.side.get(page) : -1
+    let old = blockOf[page] as number
+    let side = 0 // 1: the old block moves to the side table; 2: the side table's block is replaced
+    if (inProgress && epoch < open) {
+      if (inSide >= 0) {
+        side = 2
+        old = inSide
+      }
+    } else if (inProgress && inSide < 0) {
+      side = 1
+    }
+    i32[L.INTENT_PAGE_I] = page
+    i32[L.INTENT_BLOCK_I] = block
+    i32[L.INTENT_OLD_I] = old
+    i32[L.INTENT_SIDE_I] = side
+    i32[L.INTENT_OLD_STATE_I] = side === 1 || old === 0 ? -1 : this.#stateAfterReplacing(old, epoch)
+    i32[L.INTENT_PAGE_STATE_I] = pageState
+    Atomics.store(i32, L.INTENT_STATE_I, 1)
+    faultPoint('allocator.intent')
+    this.repairIntent()
+  }
+
+  #stateAfterReplacing(block: number, epoch: number): number {
+    const state = this.directory.blockState[block] as number
+    if (state === BLOCK_STABLE) return BLOCK_DOOMED + (epoch & 1)
+    assert(state === BLOCK_FRESH || state === BLOCK_FRESH + 1, 'a mapped block is fresh or stable')
+    return BLOCK_FREE
+  }
+
+  /** Carries out the intent that stands. Called by its writer, and by the repairer of a dead writer. */
+  repairIntent(): void {
+    const i32 = this.#i32
+    if ((i32[L.INTENT_STATE_I] as number) === 0) return
+    const page = i32[L.INTENT_PAGE_I] as number
+    const block = i32[L.INTENT_BLOCK_I] as number
+    const old = i32[L.INTENT_OLD_I] as number
+    const side = i32[L.INTENT_SIDE_I] as number
+    const oldState = i32[L.INTENT_OLD_STATE_I] as number
+    const pageState = i32[L.INTENT_PAGE_STATE_I] as number
+    if (side === 1) this.side.set(page, old)
+    if (side === 2) this.side.set(page, block)
+    else Atomics.store(this.directory.blockOf, page, block)
+    faultPoint('allocator.half')
+    if (oldState === BLOCK_FREE) this.#setBlockFree(old)
+    else if (oldState > 0) this.directory.blockState[old] = oldState
+    if (pageState >= 0) this.directory.pageState[page] = pageState
+    Atomics.store(i32, L.INTENT_STATE_I, 0)
+  }
+
+  // Checkpoint and death
+
+  /** Checkpoint `epoch` is durable: its fresh blocks are stable, what it replaced is free. Repeatable. */
+  completeCheckpoint(epoch: number): void {
+    const parity = epoch & 1
+    const { blockState } = this.directory
+    const limit = this.#i32[L.BLOCK_LIMIT_I] as number
+    let free = 0
+    for (let block = this.file.firstBlock; block < limit; block++) {
+      const state = blockState[block] as number
+      if (state === BLOCK_FRESH + parity) blockState[block] = BLOCK_STABLE
+      else if (state === BLOCK_DOOMED + parity) blockState[block] = BLOCK_FREE
+      if ((blockState[block] as number) === BLOCK_FREE) free++
+    }
+    this.side.forEach((_page, block) => {
+      if (block > 0) blockState[block] = BLOCK_DOOMED + (parity ^ 1)
+    })
+    this.side.clear()
+    this.#i32[L.BLOCKS_FREE_I] = free
+    this.#i32[L.BLOCK_HINT_I] = this.file.firstBlock
+    const { pageState } = this.directory
+    const pages = this.#i32[L.PAGE_LIMIT_I] as number
+    const fresh = PAGE_FRESH + parity
+    for (let page = pageState.indexOf(fresh); page >= 0 && page < pages; page = pageState.indexOf(fresh, page + 1)) {
+      pageState[page] = PAGE_USED
+    }
+  }
+
+  /** For the reaper: reserved page ids and blocks in flight of a dead participant. Not under the latch. */
+  reap(slot: number): void {
+    this.exclusively(() => {
+      const word = slotWord(slot)
+      const count = Math.min(IN_FLIGHT_MAX, this.#i32[word + SLOT_IN_FLIGHT] as number)
+      for (let i = 0; i < count; i++) {
+        const page = this.#i32[word + SLOT_IN_FLIGHT_FIRST + i * 2] as number
+        const block = this.#i32[word + SLOT_IN_FLIGHT_FIRST + i * 2 + 1] as number
+        const mapped = (this.directory.blockOf[page] as number) === block || this.side.get(page) === block
+        if (!mapped) this.#setBlockFree(block)
+      }
+      this.#i32[word + SLOT_IN_FLIGHT] = 0
+      const { pageState } = this.directory
+      const limit = this.#i32[L.PAGE_LIMIT_I] as number
+      const reserved = PAGE_RESERVED + slot
+      const epoch = this.#i32[L.EPOCH_I] as number
+      for (let page = pageState.indexOf(reserved); page >= 0 && page < limit; page = pageState.indexOf(reserved, page + 1)) {
+        this.#dropPage(page, epoch)
+      }
+    })
+  }
+
+  /** For the repairer of the latch's dead owner. */
+  recountFree(): void {
+    const limit = this.#i32[L.BLOCK_LIMIT_I] as number
+    let free = 0
+    for (let block = this.file.firstBlock; block < limit; block++) {
+      if ((this.directory.blockState[block] as number) === BLOCK_FREE) free++
+    }
+    this.#i32[L.BLOCKS_FREE_I] = free
+  }
+}
