@@ -144,23 +144,23 @@ export class ByteLockFile {
 }
 
 /** File systems whose locks or mappings do not reach everybody who can open the files: statfs(2) magic numbers. */
-const refusedFileSystems: Readonly<Record<number, string>> = {
-  26985: 'NFS',
-  1702057286: 'FUSE',
-  16914839: '9p',
-  20859: 'SMB',
-  4283649346: 'CIFS',
-  4266872130: 'SMB 2',
-  1397113167: 'AFS',
-  12805120: 'Ceph',
-  198183888: 'Lustre',
-  1196443219: 'GPFS',
-  1937076805: 'Coda',
-}
+const refusedFileSystems: ReadonlyMap<number, string> = new Map([
+  [0x6969, 'NFS'],
+  [0x65735546, 'FUSE'],
+  [0x01021997, '9p'],
+  [0x517b, 'SMB'],
+  [0xff534d42, 'CIFS'],
+  [0xfe534d42, 'SMB 2'],
+  [0x5346414f, 'AFS'],
+  [0x00c36400, 'Ceph'],
+  [0x0bd00bd0, 'Lustre'],
+  [0x47504653, 'GPFS'],
+  [0x73757245, 'Coda'],
+])
 
 /** The name of the file system when its type is one that cannot carry a database, else undefined. */
 export function refusedFileSystemName(type: number): string | undefined {
-  return refusedFileSystems[type >>> 0]
+  return refusedFileSystems.get(type >>> 0)
 }
 
 /** Throws HYPHA_UNSUPPORTED when `directory` is on a file system that cannot carry a database. */
