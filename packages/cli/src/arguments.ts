@@ -2,11 +2,15 @@
  * Reads what stands on the command line into values, or throws a `UsageFailure` that says what was expected.
  */
 import type { Document, Filter } from './database.js'
-import { UsageFailure, messageOf } from './failure.js'
+import { messageOf, UsageFailure } from './failure.js'
 import { fromJson } from './json-values.js'
 
 /** A whole number within bounds; `name` is the option for the message. */
-export function wholeNumber(name: string, minimum: number, maximum: number = Number.MAX_SAFE_INTEGER): (text: string) => number {
+export function wholeNumber(
+  name: string,
+  minimum: number,
+  maximum: number = Number.MAX_SAFE_INTEGER,
+): (text: string) => number {
   return text => {
     const number = /^\d+$/.test(text) ? Number(text) : Number.NaN
     if (Number.isNaN(number) || number < minimum || number > maximum) {
@@ -33,7 +37,10 @@ function jsonObject(text: string, what: string): Record<string, unknown> {
   } catch (error) {
     throw new UsageFailure(messageOf(error), { cause: error })
   }
-  const isPlain = typeof value === 'object' && value !== null && !Array.isArray(value) &&
+  const isPlain =
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
     Object.getPrototypeOf(value) === Object.prototype
   if (!isPlain) throw new UsageFailure(`${what} should be a JSON object, such as {"town":"LEEDS"}`)
   return value as Record<string, unknown>
@@ -44,10 +51,13 @@ function jsonObject(text: string, what: string): Record<string, unknown> {
  */
 export function sortFrom(text: string): Record<string, 1 | -1> {
   const isJson = text.trim().startsWith('{')
-  const pairs: [string, unknown][] = isJson ? Object.entries(jsonObject(text, '--sort')) : fieldsFrom('--sort', text).map(pairOf)
+  const pairs: [string, unknown][] = isJson
+    ? Object.entries(jsonObject(text, '--sort'))
+    : fieldsFrom('--sort', text).map(pairOf)
   const sort: Record<string, 1 | -1> = {}
   for (const [field, direction] of pairs) {
-    if (direction !== 1 && direction !== -1) throw new UsageFailure(`--sort ${text}: ${field} wants 1 (upwards) or -1 (downwards)`)
+    if (direction !== 1 && direction !== -1)
+      throw new UsageFailure(`--sort ${text}: ${field} wants 1 (upwards) or -1 (downwards)`)
     sort[field] = direction
   }
   return sort

@@ -9,15 +9,23 @@ export function describeTree(value: unknown, indent = ''): string {
   if (!isPlainObject(value)) return `${indent}${scalar('', value)}\n`
   const entries = Object.entries(value)
   const width = Math.max(0, ...entries.filter(([, item]) => !isNested(item)).map(([name]) => name.length))
-  return entries.map(([name, item]) => {
-    if (isTable(item)) return `${indent}${name}\n${table(item, `${indent}  `)}`
-    if (isNested(item)) return `${indent}${name}\n${describeTree(item, `${indent}  `)}`
-    return `${indent}${name.padEnd(width)}  ${scalar(name, item)}\n`
-  }).join('')
+  return entries
+    .map(([name, item]) => {
+      if (isTable(item)) return `${indent}${name}\n${table(item, `${indent}  `)}`
+      if (isNested(item)) return `${indent}${name}\n${describeTree(item, `${indent}  `)}`
+      return `${indent}${name.padEnd(width)}  ${scalar(name, item)}\n`
+    })
+    .join('')
 }
 
 function isPlainObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date) && !ArrayBuffer.isView(value)
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    !Array.isArray(value) &&
+    !(value instanceof Date) &&
+    !ArrayBuffer.isView(value)
+  )
 }
 
 function isTable(value: unknown): value is Record<string, unknown>[] {
@@ -32,7 +40,15 @@ function table(rows: readonly Record<string, unknown>[], indent: string): string
   const columns = [...new Set(rows.flatMap(row => Object.keys(row)))]
   const cells = [columns, ...rows.map(row => columns.map(column => (column in row ? scalar('', row[column]) : '')))]
   const widths = columns.map((_, index) => Math.max(...cells.map(row => (row[index] ?? '').length)))
-  return cells.map(row => `${indent}${row.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join('  ').trimEnd()}\n`).join('')
+  return cells
+    .map(
+      row =>
+        `${indent}${row
+          .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('')
 }
 
 function scalar(name: string, value: unknown): string {

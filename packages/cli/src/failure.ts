@@ -12,7 +12,11 @@ export class UsageFailure extends Error {
 export class CodedFailure extends Error {
   override readonly name = 'CodedFailure'
 
-  constructor(readonly code: string, message: string, options?: ErrorOptions) {
+  constructor(
+    readonly code: string,
+    message: string,
+    options?: ErrorOptions,
+  ) {
     super(message, options)
   }
 }
@@ -33,7 +37,8 @@ export class Interrupted extends Error {
 
 /** The code of any error: the library's, the operating system's, or `HYPHA_ASSERTION` for one that nobody foresaw. */
 export function codeOf(error: unknown): string {
-  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string') return error.code
+  if (typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string')
+    return error.code
   return 'HYPHA_ASSERTION'
 }
 

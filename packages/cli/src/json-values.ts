@@ -26,7 +26,8 @@ function plain(value: unknown, typed: boolean): unknown {
     case 'bigint':
       return { $bigint: value.toString() }
     case 'number':
-      if (!Number.isFinite(value) || Object.is(value, -0)) return { $number: Object.is(value, -0) ? '-0' : String(value) }
+      if (!Number.isFinite(value) || Object.is(value, -0))
+        return { $number: Object.is(value, -0) ? '-0' : String(value) }
       return value
     case 'object':
       break
@@ -88,7 +89,8 @@ function revive(value: unknown): unknown {
 function reviveFields(entries: [string, unknown][]): Record<string, unknown> {
   const copy: Record<string, unknown> = {}
   for (const [name, item] of entries) {
-    if (name === '__proto__') Object.defineProperty(copy, name, { value: revive(item), enumerable: true, configurable: true, writable: true })
+    if (name === '__proto__')
+      Object.defineProperty(copy, name, { value: revive(item), enumerable: true, configurable: true, writable: true })
     else copy[name] = revive(item)
   }
   return copy
@@ -98,7 +100,8 @@ function reviveTag(tag: string, value: unknown): unknown {
   switch (tag) {
     case '$date': {
       const date = typeof value === 'string' || typeof value === 'number' ? new Date(value) : undefined
-      if (date === undefined || Number.isNaN(date.getTime())) throw badTag(tag, value, 'an ISO date, such as "2016-05-03"')
+      if (date === undefined || Number.isNaN(date.getTime()))
+        throw badTag(tag, value, 'an ISO date, such as "2016-05-03"')
       return date
     }
     case '$bigint':

@@ -5,7 +5,7 @@
  * 0 done · 1 failed, with `code: message` on stderr · 2 wrong usage · 130 and 143 stopped by SIGINT and SIGTERM.
  */
 import { CommanderError } from 'commander'
-import { CodedFailure, Interrupted, OutputClosed, UsageFailure, codeOf, messageOf } from './failure.js'
+import { CodedFailure, codeOf, Interrupted, messageOf, OutputClosed, UsageFailure } from './failure.js'
 import { buildProgram } from './program.js'
 
 const SIGNAL_EXIT_CODES: Partial<Record<NodeJS.Signals, number>> = { SIGINT: 130, SIGTERM: 143 }

@@ -4,7 +4,11 @@
 import { open } from 'hyphadb'
 import type { Collection, Database, OpenOptions } from './database.js'
 
-export async function withDatabase<T>(directory: string, options: OpenOptions, work: (database: Database) => Promise<T>): Promise<T> {
+export async function withDatabase<T>(
+  directory: string,
+  options: OpenOptions,
+  work: (database: Database) => Promise<T>,
+): Promise<T> {
   const database: Database = await open(directory, options)
   try {
     return await work(database)

@@ -3,7 +3,7 @@
  * stream is full. A reader that goes away ends the command quietly.
  */
 import type { Writable } from 'node:stream'
-import { OutputClosed, codeOf } from './failure.js'
+import { codeOf, OutputClosed } from './failure.js'
 
 const PIECE_CHARACTERS = 32 * 1024
 
@@ -13,7 +13,8 @@ export class Output {
 
   constructor(private readonly stream: Writable) {
     stream.on('error', error => {
-      this.failure ??= codeOf(error) === 'EPIPE' ? new OutputClosed('the reader of the output has gone', { cause: error }) : error
+      this.failure ??=
+        codeOf(error) === 'EPIPE' ? new OutputClosed('the reader of the output has gone', { cause: error }) : error
     })
   }
 

@@ -21,7 +21,9 @@ export function buildProgram(stop: AbortSignal): Command {
     .exitOverride()
     .showHelpAfterError('Try hypha --help, or hypha <command> --help.')
     .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Each command opens the directory beside whatever processes have it open already: nothing has to be
 stopped for it. --json makes stdout machine-readable: one object, or one a line for rows.
 Exit codes: 0 done, 1 failed (stderr has code: message), 2 wrong usage.
@@ -30,7 +32,8 @@ Examples:
   hypha sample price-paid --rows 100000 --seed 1 > sales.csv
   hypha import ./prices sales sales.csv --preset price-paid --index town,price --index postcode
   hypha find ./prices sales '{"town":"LEEDS","price":{"$gte":500000}}' --sort price:-1 --limit 3
-  hypha demo`)
+  hypha demo`,
+    )
   addImport(program, stop)
   addQueries(program, stop)
   addDocuments(program)
@@ -51,15 +54,25 @@ function addImport(program: Command, stop: AbortSignal): void {
     .addOption(new Option('--preset <name>', "names and types of a known file's columns").choices(['price-paid']))
     .addOption(new Option('--format <format>', 'when the name of the file does not say').choices(['csv', 'jsonl']))
     .option('--key <field>', 'field that identifies a record; without it, id, made up where a record has none')
-    .option('--columns <a,b:type>', 'columns of a CSV file without a header line: text, number, bigint, boolean, date, json')
+    .option(
+      '--columns <a,b:type>',
+      'columns of a CSV file without a header line: text, number, bigint, boolean, date, json',
+    )
     .option('--types <a:type>', 'types of columns that the header line names; the others are text')
     .option('--index <a,b>', 'keep an index on these fields (repeatable)', collect)
     .option('--batch <n>', 'records in a transaction', wholeNumber('--batch', 1, 100_000), 50)
-    .option('--line-limit <bytes>', 'longer lines are rejected', wholeNumber('--line-limit', 1024, 512 * MIB), DEFAULT_LINE_LIMIT_BYTES)
+    .option(
+      '--line-limit <bytes>',
+      'longer lines are rejected',
+      wholeNumber('--line-limit', 1024, 512 * MIB),
+      DEFAULT_LINE_LIMIT_BYTES,
+    )
     .option('--rejected <file>', 'where rejected rows go (default: <file>.rejected)')
     .option('--memory <size>', 'budget of the shared region, if this process is the first to open, e.g. 256MB')
     .addOption(json())
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 A record whose key is there already replaces it, so an import that was cut short can be run again.
 Rows that cannot be read are written to <file>.rejected as {"line":…,"reason":…,"text":…} and cost no
 other row; the command fails only if no record at all could be stored. Empty CSV fields are left out
@@ -70,7 +83,8 @@ ${JSON_NOTE}
 Examples:
   hypha import ./prices sales pp-2024.csv --preset price-paid --index town,price --index postcode
   hypha import ./shop orders orders.csv --key number --types number:number,placed:date
-  tail -n 1000 log.jsonl | hypha import ./logs entries -`)
+  tail -n 1000 log.jsonl | hypha import ./logs entries -`,
+    )
     .action(async (directory: string, collection: string, file: string, options: ImportCommandOptions) => {
       const { importCommand } = await import('./commands/import.js')
       await importCommand(directory, collection, file, options, stop)
@@ -104,14 +118,17 @@ function addQueries(program: Command, stop: AbortSignal): void {
     .option('--explain', 'how the query would be answered, instead of its documents')
     .option('--typed', 'write dates as {"$date":…}')
     .addOption(json())
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Operators: $eq $ne $gt $gte $lt $lte $in $nin $and $or $nor $not $exists and others of MongoDB.
 ${JSON_NOTE}
 
 Examples:
   hypha find ./prices sales '{"town":"LEEDS","price":{"$gte":500000}}' --sort price:-1 --limit 3
   hypha find ./prices sales '{"date":{"$gte":{"$date":"2024-01-01"}}}' --fields date,price,town
-  hypha find ./prices sales '{"postcode":"LS1 4AP"}' --explain`)
+  hypha find ./prices sales '{"postcode":"LS1 4AP"}' --explain`,
+    )
     .action(async (directory: string, collection: string, filter: string | undefined, options: FindCommandOptions) => {
       const { findCommand } = await import('./commands/find.js')
       await findCommand(directory, collection, filter, options, stop)
@@ -123,11 +140,14 @@ Examples:
     .argument('<collection>', 'collection')
     .argument('[filter]', 'filter as JSON; all documents without it')
     .addOption(json())
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 --json prints {"count":…}.
 
 Example:
-  hypha count ./prices sales '{"town":"LEEDS"}'`)
+  hypha count ./prices sales '{"town":"LEEDS"}'`,
+    )
     .action(async (directory: string, collection: string, filter: string | undefined, options: { json?: true }) => {
       const { countCommand } = await import('./commands/find.js')
       await countCommand(directory, collection, filter, options)
@@ -138,12 +158,19 @@ Example:
     .argument('<dir>', 'directory of the database')
     .argument('<collection>', 'collection')
     .argument('[file]', 'file; stdout without it')
-    .addOption(new Option('--format <format>', 'when the name of the file does not say (default: jsonl)').choices(['csv', 'jsonl']))
+    .addOption(
+      new Option('--format <format>', 'when the name of the file does not say (default: jsonl)').choices([
+        'csv',
+        'jsonl',
+      ]),
+    )
     .option('--filter <json>', 'only documents that match')
     .option('--fields <a,b>', 'only these fields; the columns of a CSV file')
     .option('--typed', 'write dates as {"$date":…}, so that an import gives back the same documents')
     .addOption(json())
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Everything is read from one snapshot, whatever is written meanwhile. A file appears under its name
 only when it is complete. CSV has a header line; without --fields its columns are all fields that
 occur, which takes a second pass over the same snapshot. With a file, --json prints {"records":…}.
@@ -151,7 +178,8 @@ ${JSON_NOTE}
 
 Examples:
   hypha export ./prices sales sales.jsonl --typed
-  hypha export ./prices sales leeds.csv --filter '{"town":"LEEDS"}' --fields date,price,postcode`)
+  hypha export ./prices sales leeds.csv --filter '{"town":"LEEDS"}' --fields date,price,postcode`,
+    )
     .action(async (directory: string, collection: string, file: string | undefined, options: ExportCommandOptions) => {
       const { exportCommand } = await import('./commands/export.js')
       await exportCommand(directory, collection, file, options, stop)
@@ -189,12 +217,15 @@ function addDocuments(program: Command): void {
     .option('--json-id', 'the id is JSON')
     .option('--typed', 'write dates as {"$date":…}')
     .addOption(json())
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Prints the document as one line of JSON. Without such a document: HYPHA_NOT_FOUND, exit code 1.
 ${ID_NOTE}
 
 Example:
-  hypha get ./shop orders 1017`)
+  hypha get ./shop orders 1017`,
+    )
     .action(async (directory: string, collection: string, id: string, options: DocumentCommandOptions) => {
       const { getCommand } = await import('./commands/documents.js')
       await getCommand(directory, collection, id, options)
@@ -207,16 +238,26 @@ Example:
     .argument('[document]', 'document as JSON; from stdin without it, or with -')
     .option('--key <field>', 'field that identifies a document, when the collection is new (default: id)')
     .addOption(json())
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Prints the id, once the document is on disk. --json prints {"id":…}.
 ${JSON_NOTE}
 
 Example:
-  hypha put ./shop orders '{"id":1017,"placed":{"$date":"2026-11-20"},"total":12.5}'`)
-    .action(async (directory: string, collection: string, document: string | undefined, options: { key?: string, json?: true }) => {
-      const { putCommand } = await import('./commands/documents.js')
-      await putCommand(directory, collection, document, options)
-    })
+  hypha put ./shop orders '{"id":1017,"placed":{"$date":"2026-11-20"},"total":12.5}'`,
+    )
+    .action(
+      async (
+        directory: string,
+        collection: string,
+        document: string | undefined,
+        options: { key?: string; json?: true },
+      ) => {
+        const { putCommand } = await import('./commands/documents.js')
+        await putCommand(directory, collection, document, options)
+      },
+    )
   program
     .command('delete')
     .description('delete one document by its id')
@@ -225,12 +266,15 @@ Example:
     .argument('<id>', 'id of the document')
     .option('--json-id', 'the id is JSON')
     .addOption(json())
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Without such a document: HYPHA_NOT_FOUND, exit code 1. --json prints {"deleted":1}.
 ${ID_NOTE}
 
 Example:
-  hypha delete ./shop orders 1017`)
+  hypha delete ./shop orders 1017`,
+    )
     .action(async (directory: string, collection: string, id: string, options: DocumentCommandOptions) => {
       const { deleteCommand } = await import('./commands/documents.js')
       await deleteCommand(directory, collection, id, options)
@@ -251,10 +295,13 @@ function addMaintenance(program: Command, stop: AbortSignal): void {
     .option('--watch', 'again and again, until Ctrl-C')
     .option('--every <ms>', 'pause between two looks', wholeNumber('--every', 50, 3_600_000), 1000)
     .addOption(json())
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Examples:
   hypha stats ./prices
-  hypha stats ./prices --watch --json --every 5000`)
+  hypha stats ./prices --watch --json --every 5000`,
+    )
     .action(async (directory: string, options: StatsCommandOptions) => {
       const { statsCommand } = await import('./commands/stats.js')
       await statsCommand(directory, options, stop)
@@ -264,11 +311,14 @@ Examples:
     .description('check every block, page, tree, index entry and log record')
     .argument('<dir>', 'directory of the database')
     .addOption(json())
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 Lists every fault that is found, one a line, and exits with 1 if there is any.
 
 Example:
-  hypha verify ./prices`)
+  hypha verify ./prices`,
+    )
     .action(async (directory: string, options: { json?: true }) => {
       const { verifyCommand } = await import('./commands/verify.js')
       await verifyCommand(directory, options)
@@ -289,14 +339,17 @@ function addSamples(program: Command, stop: AbortSignal): void {
     .option('--rows <n>', 'how many', wholeNumber('--rows', 0, 2 ** 32), 1000)
     .option('--seed <s>', 'the same seed gives the same rows', wholeNumber('--seed', 0, 2 ** 32 - 1), 1)
     .addOption(new Option('--json', 'the rows as JSON lines, as an import with --preset price-paid would store them'))
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 price-paid has the columns of HM Land Registry's Price Paid Data: id, price, date, postcode,
 property type, new build, duration, PAON, SAON, street, locality, town, district, county,
 category, status; no header, every field quoted. No row is a real sale.
 The real file: https://www.gov.uk/government/statistical-data-sets/price-paid-data-downloads
 
 Example:
-  hypha sample price-paid --rows 100000 --seed 1 > sales.csv`)
+  hypha sample price-paid --rows 100000 --seed 1 > sales.csv`,
+    )
     .action(async (_kind: string, options: SampleCommandOptions) => {
       const { sampleCommand } = await import('./commands/sample.js')
       await sampleCommand(options, stop)
@@ -308,11 +361,14 @@ Example:
     .option('--seed <s>', 'seed of the made-up records', wholeNumber('--seed', 0, 2 ** 32 - 1), 1)
     .option('--keep', 'leave the directory there, to look at')
     .addOption(json())
-    .addHelpText('after', `
+    .addHelpText(
+      'after',
+      `
 In a temporary directory: makes up records, imports them while two processes query and a third one
 writes, kills the writer (SIGKILL) in the middle of it, and lets the rest carry on. Then all figures
 are compared with a plain count of the file, the writer's acknowledged records are looked for, and
-the database is verified. Exits with 1 if any check fails.`)
+the database is verified. Exits with 1 if any check fails.`,
+    )
     .action(async (options: DemoCommandOptions) => {
       const { demoCommand } = await import('./commands/demo.js')
       await demoCommand(options, stop)

@@ -26,7 +26,11 @@ export class Progress {
   private hasBar = false
   private readonly isTerminal: boolean
 
-  constructor(private readonly label: string, private readonly mode: ProgressMode, private readonly stream = process.stderr) {
+  constructor(
+    private readonly label: string,
+    private readonly mode: ProgressMode,
+    private readonly stream = process.stderr,
+  ) {
     this.isTerminal = (stream as Partial<WriteStream>).isTTY === true
     this.shownAt = this.started + FIRST_MS - (this.isTerminal ? REDRAW_MS : PLAIN_MS)
   }
@@ -63,7 +67,8 @@ export function describe(label: string, state: ProgressState, seconds: number, w
   parts.push(`${grouped(state.records)} records`)
   if (seconds > 0) parts.push(`${grouped(Math.round(state.records / seconds))}/s`)
   if (state.rejected > 0) parts.push(`${grouped(state.rejected)} rejected`)
-  if (share !== undefined && share > 0.02 && share < 1) parts.push(`${Math.ceil((seconds / share) * (1 - share))} s left`)
+  if (share !== undefined && share > 0.02 && share < 1)
+    parts.push(`${Math.ceil((seconds / share) * (1 - share))} s left`)
   return parts.join('  ')
 }
 

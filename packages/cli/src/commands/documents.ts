@@ -1,6 +1,6 @@
 /** `hypha get`, `put` and `delete`: one document at a time. */
 import { documentFrom } from '../arguments.js'
-import { CodedFailure, UsageFailure, messageOf } from '../failure.js'
+import { CodedFailure, messageOf, UsageFailure } from '../failure.js'
 import { fromJson, toJson } from '../json-values.js'
 import { existingCollection, withDatabase } from '../open-database.js'
 import { Output } from '../output.js'
@@ -9,7 +9,12 @@ import type { DocumentCommandOptions } from '../program.js'
 /** A document handed over on stdin may have so many bytes. */
 const STDIN_LIMIT_BYTES = 512 * 1024 * 1024
 
-export async function getCommand(directory: string, name: string, idText: string, options: DocumentCommandOptions): Promise<void> {
+export async function getCommand(
+  directory: string,
+  name: string,
+  idText: string,
+  options: DocumentCommandOptions,
+): Promise<void> {
   const ids = idsFrom(idText, options)
   const document = await withDatabase(directory, { create: false }, async database => {
     const collection = existingCollection(database, name)
@@ -23,15 +28,27 @@ export async function getCommand(directory: string, name: string, idText: string
 }
 
 export async function putCommand(
-  directory: string, name: string, text: string | undefined, options: { key?: string, json?: true },
+  directory: string,
+  name: string,
+  text: string | undefined,
+  options: { key?: string; json?: true },
 ): Promise<void> {
   const document = documentFrom(text === undefined || text === '-' ? await readStdin() : text)
-  const id = await withDatabase(directory, {}, async database =>
-    await database.collection(name, options.key === undefined ? {} : { key: options.key }).put(document))
+  const id = await withDatabase(
+    directory,
+    {},
+    async database =>
+      await database.collection(name, options.key === undefined ? {} : { key: options.key }).put(document),
+  )
   await print(options.json === true ? toJson({ id }) : shownId(id))
 }
 
-export async function deleteCommand(directory: string, name: string, idText: string, options: DocumentCommandOptions): Promise<void> {
+export async function deleteCommand(
+  directory: string,
+  name: string,
+  idText: string,
+  options: DocumentCommandOptions,
+): Promise<void> {
   const ids = idsFrom(idText, options)
   await withDatabase(directory, { create: false }, async database => {
     const collection = existingCollection(database, name)
@@ -76,7 +93,11 @@ async function readStdin(): Promise<string> {
   let bytes = 0
   for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > STDIN_LIMIT_BYTES) throw new CodedFailure('HYPHA_INVALID', 'the document on stdin has over 512 MiB; use hypha import for many documents')
+    if (bytes > STDIN_LIMIT_BYTES)
+      throw new CodedFailure(
+        'HYPHA_INVALID',
+        'the document on stdin has over 512 MiB; use hypha import for many documents',
+      )
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
@@ -91,4 +112,3 @@ async function print(text: string): Promise<void> {
   await output.line(text)
   await output.flush()
 }
-

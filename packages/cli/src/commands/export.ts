@@ -4,8 +4,8 @@ import { open, rename, rm } from 'node:fs/promises'
 import { finished } from 'node:stream/promises'
 import { fieldsFrom, filterFrom } from '../arguments.js'
 import type { CollectionReader, Document, Filter, FindOptions } from '../database.js'
-import { CodedFailure, OutputClosed, codeOf, fileFailure } from '../failure.js'
 import { csvLine } from '../export/csv-writer.js'
+import { CodedFailure, codeOf, fileFailure, OutputClosed } from '../failure.js'
 import { toJson } from '../json-values.js'
 import { existingCollection, withDatabase } from '../open-database.js'
 import { Output } from '../output.js'
@@ -21,7 +21,11 @@ interface ExportPlan {
 }
 
 export async function exportCommand(
-  directory: string, name: string, file: string | undefined, options: ExportCommandOptions, signal: AbortSignal,
+  directory: string,
+  name: string,
+  file: string | undefined,
+  options: ExportCommandOptions,
+  signal: AbortSignal,
 ): Promise<void> {
   const target = file === '-' ? undefined : file
   const plan: ExportPlan = {
@@ -42,7 +46,9 @@ export async function exportCommand(
         return
       }
       const records = await writeFile(target, output => writeDocuments(collection, plan, output))
-      await stdout.line(options.json === true ? JSON.stringify({ records }) : `${grouped(records)} records in ${target}`)
+      await stdout.line(
+        options.json === true ? JSON.stringify({ records }) : `${grouped(records)} records in ${target}`,
+      )
     } finally {
       snapshot.close()
     }
@@ -55,7 +61,8 @@ async function writeDocuments(collection: CollectionReader, plan: ExportPlan, ou
   if (plan.format === 'csv') await output.line(csvLine(columns))
   let records = 0
   for (const document of matching(collection, plan)) {
-    const line = plan.format === 'csv' ? csvLine(columns.map(column => fieldAt(document, column))) : toJson(document, plan.typed)
+    const line =
+      plan.format === 'csv' ? csvLine(columns.map(column => fieldAt(document, column))) : toJson(document, plan.typed)
     const wait = output.line(line)
     if (wait !== undefined) await wait
     records++
@@ -105,7 +112,8 @@ async function writeFile(path: string, write: (output: Output) => Promise<number
     return records
   } catch (error) {
     await rm(partial, { force: true }).catch(() => undefined)
-    const isSystem = !(error instanceof CodedFailure) && !(error instanceof OutputClosed) && /^E[A-Z]+$/.test(codeOf(error))
+    const isSystem =
+      !(error instanceof CodedFailure) && !(error instanceof OutputClosed) && /^E[A-Z]+$/.test(codeOf(error))
     throw isSystem ? fileFailure(error, path, 'write') : error
   }
 }

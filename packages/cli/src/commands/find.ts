@@ -7,7 +7,11 @@ import { Output } from '../output.js'
 import type { FindCommandOptions } from '../program.js'
 
 export async function findCommand(
-  directory: string, name: string, filterText: string | undefined, options: FindCommandOptions, signal: AbortSignal,
+  directory: string,
+  name: string,
+  filterText: string | undefined,
+  options: FindCommandOptions,
+  signal: AbortSignal,
 ): Promise<void> {
   const filter = filterFrom(filterText)
   const query = findOptionsFrom(options)
@@ -36,10 +40,15 @@ function findOptionsFrom(options: FindCommandOptions): FindOptions {
 }
 
 export async function countCommand(
-  directory: string, name: string, filterText: string | undefined, options: { json?: true },
+  directory: string,
+  name: string,
+  filterText: string | undefined,
+  options: { json?: true },
 ): Promise<void> {
   const filter = filterFrom(filterText)
-  const count = await withDatabase(directory, { create: false }, async database => existingCollection(database, name).count(filter))
+  const count = await withDatabase(directory, { create: false }, async database =>
+    existingCollection(database, name).count(filter),
+  )
   const output = new Output(process.stdout)
   await output.line(options.json === true ? JSON.stringify({ count }) : String(count))
   await output.flush()

@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { fieldsFrom } from '../arguments.js'
 import type { CollectionOptions } from '../database.js'
-import { CodedFailure, UsageFailure, fileFailure } from '../failure.js'
+import { CodedFailure, fileFailure, UsageFailure } from '../failure.js'
 import { type ImportPlan, type ImportResult, type InputFormat, runImport } from '../import/importer.js'
 import { RejectedRows } from '../import/rejected-rows.js'
 import { parseColumns } from '../input/columns.js'
@@ -12,12 +12,16 @@ import { PRICE_PAID_KEY } from '../input/price-paid.js'
 import { withDatabase } from '../open-database.js'
 import { Output } from '../output.js'
 import type { ImportCommandOptions } from '../program.js'
-import { Progress, grouped } from '../progress.js'
+import { grouped, Progress } from '../progress.js'
 
 const READ_BYTES = 256 * 1024
 
 export async function importCommand(
-  directory: string, collection: string, file: string, options: ImportCommandOptions, signal: AbortSignal,
+  directory: string,
+  collection: string,
+  file: string,
+  options: ImportCommandOptions,
+  signal: AbortSignal,
 ): Promise<void> {
   const settings = settingsFrom(file, options)
   const input = await openInput(file)
@@ -28,8 +32,15 @@ export async function importCommand(
     result = await withDatabase(directory, memoryFrom(options), async database => {
       database.collection(collection, collectionOptions(settings.key, options))
       const plan: ImportPlan = {
-        ...settings, ...input, database, collection, batch: options.batch,
-        lineLimitBytes: options.lineLimit, rejected, progress, signal,
+        ...settings,
+        ...input,
+        database,
+        collection,
+        batch: options.batch,
+        lineLimitBytes: options.lineLimit,
+        rejected,
+        progress,
+        signal,
       }
       return await runImport(plan)
     })
@@ -87,17 +98,20 @@ function collectionOptions(key: string | undefined, options: ImportCommandOption
 
 /** An index is named after its fields: `town,price` makes `town_price`. */
 function indexesFrom(lists: readonly string[]): Record<string, { on: string[] }> {
-  return Object.fromEntries(lists.map(list => {
-    const on = fieldsFrom('--index', list)
-    return [on.join('_'), { on }]
-  }))
+  return Object.fromEntries(
+    lists.map(list => {
+      const on = fieldsFrom('--index', list)
+      return [on.join('_'), { on }]
+    }),
+  )
 }
 
-async function openInput(file: string): Promise<{ chunks: AsyncIterable<Buffer>, totalBytes: number }> {
+async function openInput(file: string): Promise<{ chunks: AsyncIterable<Buffer>; totalBytes: number }> {
   if (file === '-') return { chunks: process.stdin, totalBytes: 0 }
   try {
     const status = await stat(file)
-    if (status.isDirectory()) throw new CodedFailure('HYPHA_INVALID', `${file} is a directory; name a file, or - for stdin`)
+    if (status.isDirectory())
+      throw new CodedFailure('HYPHA_INVALID', `${file} is a directory; name a file, or - for stdin`)
     return { chunks: readFileChunks(file), totalBytes: status.isFile() ? status.size : 0 }
   } catch (error) {
     throw error instanceof CodedFailure ? error : fileFailure(error, file, 'read')
@@ -118,8 +132,11 @@ async function report(result: ImportResult, rejected: RejectedRows, options: Imp
     await output.line(JSON.stringify(result))
   } else {
     const seconds = result.seconds.toFixed(result.seconds < 10 ? 2 : 1)
-    await output.line(`${grouped(result.records)} records in ${seconds} s, ${grouped(result.recordsPerSecond)} a second`)
-    if (result.rejected > 0) await output.line(`${grouped(result.rejected)} rows rejected, listed with reasons in ${rejected.place}`)
+    await output.line(
+      `${grouped(result.records)} records in ${seconds} s, ${grouped(result.recordsPerSecond)} a second`,
+    )
+    if (result.rejected > 0)
+      await output.line(`${grouped(result.rejected)} rows rejected, listed with reasons in ${rejected.place}`)
   }
   await output.flush()
 }

@@ -1,11 +1,16 @@
 /** `hypha stats`: whatever figures the database gives, as a tree for people or as JSON. */
-import { withDatabase } from '../open-database.js'
+
 import { describeTree } from '../describe-tree.js'
 import { toJson } from '../json-values.js'
+import { withDatabase } from '../open-database.js'
 import { Output } from '../output.js'
 import type { StatsCommandOptions } from '../program.js'
 
-export async function statsCommand(directory: string, options: StatsCommandOptions, signal: AbortSignal): Promise<void> {
+export async function statsCommand(
+  directory: string,
+  options: StatsCommandOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const output = new Output(process.stdout)
   await withDatabase(directory, { create: false }, async database => {
     for (;;) {

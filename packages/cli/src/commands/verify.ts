@@ -18,12 +18,15 @@ export async function verifyCommand(directory: string, options: { json?: true })
   }
   await output.flush()
   if (faults.length > 0) {
-    throw new CodedFailure('HYPHA_CORRUPT', `${directory} has ${faults.length} fault${faults.length === 1 ? '' : 's'}; restore from a backup, or export what can be read`)
+    throw new CodedFailure(
+      'HYPHA_CORRUPT',
+      `${directory} has ${faults.length} fault${faults.length === 1 ? '' : 's'}; restore from a backup, or export what can be read`,
+    )
   }
 }
 
 /** The faults apart from the figures. */
-export function splitReport(report: unknown): { faults: unknown[], rest: Record<string, unknown> } {
+export function splitReport(report: unknown): { faults: unknown[]; rest: Record<string, unknown> } {
   if (Array.isArray(report)) return { faults: report, rest: {} }
   if (typeof report !== 'object' || report === null) return { faults: [], rest: {} }
   const { faults, ok: _ok, ...rest } = report as Record<string, unknown>
@@ -34,6 +37,8 @@ function describeFault(fault: unknown): string {
   if (typeof fault === 'string') return fault
   if (typeof fault !== 'object' || fault === null) return String(fault)
   const { message, code, ...place } = fault as Record<string, unknown>
-  const where = Object.entries(place).filter(([, value]) => value !== undefined).map(([name, value]) => `${name} ${typeof value === 'string' ? value : toJson(value)}`)
+  const where = Object.entries(place)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name} ${typeof value === 'string' ? value : toJson(value)}`)
   return [code, message, where.join(', ')].filter(part => part !== undefined && part !== '').join(': ')
 }

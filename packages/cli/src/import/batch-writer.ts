@@ -86,10 +86,13 @@ export class BatchWriter {
   }
 
   private store(documents: readonly Document[]): void {
-    this.database.transactionSync(tx => {
-      const collection = tx.collection(this.collection)
-      for (const document of documents) collection.put(document)
-    }, { durability: 'none' })
+    this.database.transactionSync(
+      tx => {
+        const collection = tx.collection(this.collection)
+        for (const document of documents) collection.put(document)
+      },
+      { durability: 'none' },
+    )
   }
 }
 

@@ -2,7 +2,7 @@
  * The import: bytes to lines, lines to records, records to documents, documents to transactions.
  */
 import type { Database, Document } from '../database.js'
-import { CodedFailure, UsageFailure, messageOf } from '../failure.js'
+import { CodedFailure, messageOf, UsageFailure } from '../failure.js'
 import { type Column, type DocumentBuilder, documentBuilder, FieldProblem, refuseRepeated } from '../input/columns.js'
 import { CsvReader } from '../input/csv-records.js'
 import { JsonLinesReader } from '../input/json-records.js'
@@ -68,7 +68,9 @@ class ImportRun {
 
   constructor(private readonly plan: ImportPlan) {
     this.key = plan.key
-    this.writer = new BatchWriter(plan.database, plan.collection, plan.batch, (line, reason, text) => plan.rejected.add(line, reason, text))
+    this.writer = new BatchWriter(plan.database, plan.collection, plan.batch, (line, reason, text) =>
+      plan.rejected.add(line, reason, text),
+    )
     if (plan.preset === 'price-paid') this.build = pricePaidDocument
     else if (plan.columns !== undefined) this.build = documentBuilder(plan.columns)
   }
@@ -85,7 +87,12 @@ class ImportRun {
         reader.push(item.text, item.line)
       }
       if (writer.isWindowFull) await writer.settle()
-      plan.progress.update({ bytes: this.bytes, totalBytes: plan.totalBytes, records: writer.records, rejected: plan.rejected.count })
+      plan.progress.update({
+        bytes: this.bytes,
+        totalBytes: plan.totalBytes,
+        records: writer.records,
+        rejected: plan.rejected.count,
+      })
       if (plan.signal.aborted) break
     }
     if (!plan.signal.aborted) reader?.end?.()
@@ -110,28 +117,36 @@ class ImportRun {
     }
     const columns = this.plan.preset === 'price-paid' ? PRICE_PAID_COLUMNS : this.plan.columns
     if (columns !== undefined) this.requireKey(columns)
-    const reader = new CsvReader({
-      record: (fields, count, line) => {
-        if (this.build === undefined) reader.columns = this.takeHeader(fields, count, line)
-        else this.takeRecord(this.build, fields, count, line)
+    const reader = new CsvReader(
+      {
+        record: (fields, count, line) => {
+          if (this.build === undefined) reader.columns = this.takeHeader(fields, count, line)
+          else this.takeRecord(this.build, fields, count, line)
+        },
+        reject: (line, reason, rejectedText) => {
+          if (this.build === undefined)
+            throw new CodedFailure('HYPHA_INVALID', `line ${line} should be the header, but ${reason}`)
+          rejected.add(line, reason, rejectedText)
+        },
       },
-      reject: (line, reason, rejectedText) => {
-        if (this.build === undefined) throw new CodedFailure('HYPHA_INVALID', `line ${line} should be the header, but ${reason}`)
-        rejected.add(line, reason, rejectedText)
-      },
-    }, columns?.length ?? 0)
+      columns?.length ?? 0,
+    )
     return reader
   }
 
   private takeHeader(fields: readonly string[], count: number, line: number): number {
     const names = fields.slice(0, count).map(name => name.trim())
     const failure = (what: string): CodedFailure =>
-      new CodedFailure('HYPHA_INVALID', `line ${line} should be the header, but ${what}; --columns a,b,c names the columns of a file without one`)
+      new CodedFailure(
+        'HYPHA_INVALID',
+        `line ${line} should be the header, but ${what}; --columns a,b,c names the columns of a file without one`,
+      )
     if (names.includes('')) throw failure(`name ${names.indexOf('') + 1} is empty`)
     refuseRepeated(names, name => failure(`${name} stands there twice`))
     const { types } = this.plan
     const stray = types.find(column => !names.includes(column.name))
-    if (stray !== undefined) throw new UsageFailure(`--types ${stray.name}: there is no such column; there are ${names.join(', ')}`)
+    if (stray !== undefined)
+      throw new UsageFailure(`--types ${stray.name}: there is no such column; there are ${names.join(', ')}`)
     const columns = names.map(name => types.find(column => column.name === name) ?? ({ name, type: 'text' } as const))
     this.requireKey(columns)
     this.build = documentBuilder(columns)
@@ -141,7 +156,9 @@ class ImportRun {
   private requireKey(columns: readonly Column[]): void {
     const { key } = this
     if (key === undefined || columns.some(column => column.name === key)) return
-    throw new UsageFailure(`--key ${key}: there is no such column; there are ${columns.map(column => column.name).join(', ')}`)
+    throw new UsageFailure(
+      `--key ${key}: there is no such column; there are ${columns.map(column => column.name).join(', ')}`,
+    )
   }
 
   private takeRecord(build: DocumentBuilder, fields: readonly string[], count: number, line: number): void {

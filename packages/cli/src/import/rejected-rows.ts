@@ -68,5 +68,5 @@ export class RejectedRows {
 }
 
 function writeAll(descriptor: number, bytes: Buffer): void {
-  for (let written = 0; written < bytes.length;) written += writeSync(descriptor, bytes, written)
+  for (let written = 0; written < bytes.length; ) written += writeSync(descriptor, bytes, written)
 }

@@ -2,7 +2,7 @@
  * Turns the fields of a CSV record into a document: a name and a type for each column. An empty field is left out of the
  * document, whatever its type.
  */
-import { UsageFailure, messageOf } from '../failure.js'
+import { messageOf, UsageFailure } from '../failure.js'
 import { fromJson } from '../json-values.js'
 
 export const COLUMN_TYPES = ['text', 'number', 'bigint', 'boolean', 'date', 'json'] as const
@@ -29,13 +29,17 @@ export function parseColumns(list: string): Column[] {
     if (name === '') throw new UsageFailure(`--columns ${list}: a column has no name`)
     return { name, type: colon === -1 ? 'text' : parseType(part.slice(colon + 1).trim(), list) } as const
   })
-  refuseRepeated(columns.map(column => column.name), name => new UsageFailure(`--columns ${list}: ${name} stands there twice`))
+  refuseRepeated(
+    columns.map(column => column.name),
+    name => new UsageFailure(`--columns ${list}: ${name} stands there twice`),
+  )
   return columns
 }
 
 function parseType(type: string, list: string): ColumnType {
   const known = COLUMN_TYPES.find(name => name === type)
-  if (known === undefined) throw new UsageFailure(`--columns ${list}: no type ${type}; there are ${COLUMN_TYPES.join(', ')}`)
+  if (known === undefined)
+    throw new UsageFailure(`--columns ${list}: no type ${type}; there are ${COLUMN_TYPES.join(', ')}`)
   return known
 }
 

@@ -133,7 +133,7 @@ class LineCutter {
     }
     let runStart = 0
     let runLine = this.line
-    for (let start = 0; start < bytes.length;) {
+    for (let start = 0; start < bytes.length; ) {
       const newline = bytes.indexOf(NEWLINE, start)
       const end = newline === -1 ? bytes.length : newline + 1
       const content = bytes.subarray(start, newline === -1 ? end : newline)
@@ -184,6 +184,6 @@ function wholeCharacters(bytes: Buffer, length: number): Buffer {
   let end = length
   while (end > 0 && length - end < 3 && ((bytes[end - 1] ?? 0) & 0xc0) === 0x80) end--
   const lead = end > 0 ? (bytes[end - 1] ?? 0) : 0
-  const wanted = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1
+  const wanted = lead > 0xf4 ? 1 : lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc0 ? 2 : 1
   return bytes.subarray(0, length - end + 1 < wanted ? end - 1 : length)
 }

@@ -5,7 +5,7 @@
  * are set in one order, so that documents with the same fields share a shape, and dates are read digit by digit (0.1 µs
  * against 1 µs for `Date.parse`).
  */
-import { type Column, type DocumentBuilder, asDate, problem } from './columns.js'
+import { asDate, type Column, type DocumentBuilder, problem } from './columns.js'
 
 export const PRICE_PAID_KEY = 'id'
 

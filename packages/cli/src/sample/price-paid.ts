@@ -11,9 +11,15 @@ import { Random, WeightedPick } from './random.js'
 
 const FIRST_YEAR = 1995
 /** Sales in ten thousands, 1995 to 2024: the rise to 2007, the slump after it, the dips of 2020 and 2023. */
-const SALES_BY_YEAR = [80, 96, 109, 105, 119, 113, 124, 135, 123, 123, 106, 132, 127, 65, 62, 66, 66, 67, 81, 98, 101, 105, 106, 104, 101, 90, 128, 108, 85, 84]
+const SALES_BY_YEAR = [
+  80, 96, 109, 105, 119, 113, 124, 135, 123, 123, 106, 132, 127, 65, 62, 66, 66, 67, 81, 98, 101, 105, 106, 104, 101,
+  90, 128, 108, 85, 84,
+]
 /** Median price of a home in thousands of pounds, 1995 to 2024. */
-const PRICE_BY_YEAR = [55, 56, 60, 64, 71, 79, 88, 105, 124, 146, 155, 163, 174, 170, 163, 179, 176, 179, 182, 191, 202, 212, 221, 228, 232, 245, 265, 275, 282, 285]
+const PRICE_BY_YEAR = [
+  55, 56, 60, 64, 71, 79, 88, 105, 124, 146, 155, 163, 174, 170, 163, 179, 176, 179, 182, 191, 202, 212, 221, 228, 232,
+  245, 265, 275, 282, 285,
+]
 const SALES_BY_MONTH = [6.6, 6.9, 8.3, 7.4, 8.2, 9.1, 9.2, 9.6, 8.7, 8.9, 8.7, 8.4]
 const DAYS_IN_MONTH = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 
@@ -40,7 +46,7 @@ const PIECE_ROWS = 256
 /** Pieces of text of a few hundred rows. */
 export function* samplePricePaid(rows: number, seed: number): Generator<string, void, void> {
   const maker = new SaleMaker(seed)
-  for (let row = 0; row < rows;) {
+  for (let row = 0; row < rows; ) {
     let piece = ''
     for (const end = Math.min(rows, row + PIECE_ROWS); row < end; row++) piece += maker.line(row)
     yield piece

@@ -85,7 +85,7 @@ export class WeightedPick {
     this.alias = new Int32Array(count)
     const small: number[] = []
     const large: number[] = []
-    scaled.forEach((value, index) => (value < 1 ? small : large).push(index))
+    for (const [index, value] of scaled.entries()) (value < 1 ? small : large).push(index)
     while (small.length > 0 && large.length > 0) {
       const less = small.pop() as number
       const more = large[large.length - 1] as number
