@@ -218,6 +218,12 @@ function mapErrnoName(name: string, medium: Medium): Mapped {
       return { code: 'HYPHA_NO_MEMORY', advice: "memory was refused: lower the option 'memory', or raise the limits" }
     case 'ENOENT':
       return { code: 'HYPHA_NOT_FOUND', advice: 'no such file or directory' }
+    case 'EEXIST':
+      return { code: 'HYPHA_INVALID', advice: 'it exists already' }
+    case 'ENOTEMPTY':
+      return { code: 'HYPHA_INVALID', advice: 'the directory is not empty' }
+    case 'EFBIG':
+      return { code: 'HYPHA_DISK_FULL', advice: 'the largest file size is reached: raise its limit (ulimit -f)' }
     case 'ENOTDIR':
       return { code: 'HYPHA_INVALID', advice: 'a part of the path is not a directory' }
     case 'EISDIR':
