@@ -46,6 +46,7 @@ export interface Snapshot {
 export interface Database {
   collection(name: string, options?: CollectionOptions): Collection
   snapshot(): Snapshot
+  transaction<T>(work: (tx: Transaction) => T | Promise<T>): Promise<T>
   transactionSync<T>(work: (tx: Transaction) => T, options?: { durability?: 'commit' | 'interval' | 'none' }): T
   flushed(): Promise<void>
   verify(): Promise<unknown>

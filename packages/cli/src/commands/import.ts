@@ -1,11 +1,10 @@
 /** `hypha import`: the plan out of the options, the run, and what is said at its end. */
-import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { fieldsFrom } from '../arguments.js'
 import type { CollectionOptions } from '../database.js'
-import { CodedFailure, fileFailure, UsageFailure } from '../failure.js'
+import { CodedFailure, UsageFailure } from '../failure.js'
 import { type ImportPlan, type ImportResult, type InputFormat, runImport } from '../import/importer.js'
+import { openInput } from '../import/input-file.js'
 import { RejectedRows } from '../import/rejected-rows.js'
 import { parseColumns } from '../input/columns.js'
 import { PRICE_PAID_KEY } from '../input/price-paid.js'
@@ -14,8 +13,6 @@ import { Output } from '../output.js'
 import type { ImportCommandOptions } from '../program.js'
 import { grouped, Progress } from '../progress.js'
 
-const READ_BYTES = 256 * 1024
-
 export async function importCommand(
   directory: string,
   collection: string,
@@ -23,15 +20,15 @@ export async function importCommand(
   options: ImportCommandOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const settings = settingsFrom(file, options)
+  const { definition, ...settings } = settingsFrom(file, options)
   const input = await openInput(file)
   const rejected = new RejectedRows(options.rejected ?? (file === '-' ? 'stdin.rejected' : `${file}.rejected`))
   const progress = new Progress(`import ${basename(file)}`, options.json === true ? 'silent' : 'auto')
   let result: ImportResult
   try {
     result = await withDatabase(directory, memoryFrom(options), async database => {
-      database.collection(collection, collectionOptions(settings.key, options))
-      const plan: ImportPlan = {
+      database.collection(collection, definition)
+      return await runImport({
         ...settings,
         ...input,
         database,
@@ -39,10 +36,9 @@ export async function importCommand(
         batch: options.batch,
         lineLimitBytes: options.lineLimit,
         rejected,
-        progress,
+        onProgress: state => progress.update(state),
         signal,
-      }
-      return await runImport(plan)
+      })
     })
   } finally {
     progress.end()
@@ -60,7 +56,7 @@ function memoryFrom(options: ImportCommandOptions): { memory?: string } {
   return options.memory === undefined ? {} : { memory: options.memory }
 }
 
-type Settings = Pick<ImportPlan, 'preset' | 'format' | 'columns' | 'types' | 'key'>
+type Settings = Pick<ImportPlan, 'preset' | 'format' | 'columns' | 'types' | 'key'> & { definition: CollectionOptions }
 
 function settingsFrom(file: string, options: ImportCommandOptions): Settings {
   const { preset } = options
@@ -75,12 +71,14 @@ function settingsFrom(file: string, options: ImportCommandOptions): Settings {
   if (format === 'jsonl' && (options.columns ?? options.types) !== undefined) {
     throw new UsageFailure('--columns and --types are for CSV; JSON names its fields itself')
   }
+  const key = options.key ?? (preset === undefined ? undefined : PRICE_PAID_KEY)
   return {
     preset,
     format,
     columns: options.columns === undefined ? undefined : parseColumns(options.columns),
     types: options.types === undefined ? [] : parseColumns(options.types),
-    key: options.key ?? (preset === undefined ? undefined : PRICE_PAID_KEY),
+    key,
+    definition: collectionOptions(key, options),
   }
 }
 
@@ -104,26 +102,6 @@ function indexesFrom(lists: readonly string[]): Record<string, { on: string[] }>
       return [on.join('_'), { on }]
     }),
   )
-}
-
-async function openInput(file: string): Promise<{ chunks: AsyncIterable<Buffer>; totalBytes: number }> {
-  if (file === '-') return { chunks: process.stdin, totalBytes: 0 }
-  try {
-    const status = await stat(file)
-    if (status.isDirectory())
-      throw new CodedFailure('HYPHA_INVALID', `${file} is a directory; name a file, or - for stdin`)
-    return { chunks: readFileChunks(file), totalBytes: status.isFile() ? status.size : 0 }
-  } catch (error) {
-    throw error instanceof CodedFailure ? error : fileFailure(error, file, 'read')
-  }
-}
-
-async function* readFileChunks(file: string): AsyncGenerator<Buffer, void, void> {
-  try {
-    for await (const chunk of createReadStream(file, { highWaterMark: READ_BYTES })) yield chunk as Buffer
-  } catch (error) {
-    throw fileFailure(error, file, 'read')
-  }
 }
 
 async function report(result: ImportResult, rejected: RejectedRows, options: ImportCommandOptions): Promise<void> {

@@ -4,6 +4,7 @@ import { CodedFailure } from '../failure.js'
 import { toJson } from '../json-values.js'
 import { withDatabase } from '../open-database.js'
 import { Output } from '../output.js'
+import { splitReport } from '../verify-report.js'
 
 export async function verifyCommand(directory: string, options: { json?: true }): Promise<void> {
   const report = await withDatabase(directory, { create: false }, async database => await database.verify())
@@ -23,14 +24,6 @@ export async function verifyCommand(directory: string, options: { json?: true })
       `${directory} has ${faults.length} fault${faults.length === 1 ? '' : 's'}; restore from a backup, or export what can be read`,
     )
   }
-}
-
-/** The faults apart from the figures. */
-export function splitReport(report: unknown): { faults: unknown[]; rest: Record<string, unknown> } {
-  if (Array.isArray(report)) return { faults: report, rest: {} }
-  if (typeof report !== 'object' || report === null) return { faults: [], rest: {} }
-  const { faults, ok: _ok, ...rest } = report as Record<string, unknown>
-  return { faults: Array.isArray(faults) ? faults : [], rest }
 }
 
 function describeFault(fault: unknown): string {

@@ -2,13 +2,13 @@
  * The import: bytes to lines, lines to records, records to documents, documents to transactions.
  */
 import type { Database, Document } from '../database.js'
-import { CodedFailure, messageOf, UsageFailure } from '../failure.js'
+import { CodedFailure, codeOf, messageOf, UsageFailure } from '../failure.js'
 import { type Column, type DocumentBuilder, documentBuilder, FieldProblem, refuseRepeated } from '../input/columns.js'
 import { CsvReader } from '../input/csv-records.js'
 import { JsonLinesReader } from '../input/json-records.js'
 import { readLineBlocks } from '../input/line-blocks.js'
 import { PRICE_PAID_COLUMNS, pricePaidDocument } from '../input/price-paid.js'
-import type { Progress } from '../progress.js'
+import type { ProgressState } from '../progress.js'
 import { BatchWriter } from './batch-writer.js'
 import type { RejectedRows } from './rejected-rows.js'
 
@@ -31,7 +31,8 @@ export interface ImportPlan {
   readonly batch: number
   readonly lineLimitBytes: number
   readonly rejected: RejectedRows
-  readonly progress: Progress
+  /** Called after each block of the input. */
+  readonly onProgress: (state: ProgressState) => void
   readonly signal: AbortSignal
 }
 
@@ -45,7 +46,11 @@ export interface ImportResult {
 export async function runImport(plan: ImportPlan): Promise<ImportResult> {
   const started = performance.now()
   const run = new ImportRun(plan)
-  await run.readAll()
+  try {
+    await run.readAll()
+  } catch (error) {
+    throw run.withPlace(error)
+  }
   const seconds = (performance.now() - started) / 1000
   return {
     records: run.writer.records,
@@ -87,7 +92,7 @@ class ImportRun {
         reader.push(item.text, item.line)
       }
       if (writer.isWindowFull) await writer.settle()
-      plan.progress.update({
+      plan.onProgress({
         bytes: this.bytes,
         totalBytes: plan.totalBytes,
         records: writer.records,
@@ -97,6 +102,14 @@ class ImportRun {
     }
     if (!plan.signal.aborted) reader?.end?.()
     await writer.finish()
+  }
+
+  /** The same failure, and how far the import had got. */
+  withPlace(error: unknown): unknown {
+    if (error instanceof UsageFailure) return error
+    const { records } = this.writer
+    const done = records === 0 ? 'nothing was stored' : `${records} records are stored; run the import again to go on`
+    return new CodedFailure(codeOf(error), `${messageOf(error)} (${done})`, { cause: error })
   }
 
   private async *counted(): AsyncGenerator<Buffer, void, void> {
