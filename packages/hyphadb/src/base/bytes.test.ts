@@ -1,3 +1,4 @@
+import { crc32 as zlibCrc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
@@ -99,5 +100,16 @@ describe('crc32', () => {
     expect(crc32Range(Buffer.from('xx123456789y'), 2, 11)).toBe(0xcbf43926)
     expect(crc32Range(text, 4, 9, crc32Range(text, 0, 4))).toBe(0xcbf43926)
     expect(crc32(new Uint8Array(0))).toBe(0)
+  })
+
+  it('gives what zlib gives for every length, start and seed', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 600 }), fc.nat(9), fc.nat(0xffffffff), (bytes, start, seed) => {
+        const from = Math.min(start, bytes.length)
+        // zlib starts again at 0 when it is given nothing; continuing with nothing must change nothing.
+        const expected = from === bytes.length ? seed : zlibCrc32(bytes.subarray(from), seed)
+        expect(crc32Range(bytes, from, bytes.length, seed)).toBe(expected)
+      }),
+    )
   })
 })

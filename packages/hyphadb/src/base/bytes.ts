@@ -9,9 +9,22 @@ export interface ByteMemory {
   readonly i32: Int32Array
 }
 
-const COMPARE_LOOP_BYTES = 32
+/** Up to here a loop compares all; beyond, it looks at the first bytes, which mostly decide, and leaves the rest to the runtime. */
+const COMPARE_LOOP_BYTES = 48
+const COMPARE_FIRST_BYTES = 8
 const COPY_BYTE_LOOP_BYTES = 24
+const MOVE_LOOP_BYTES = 12
 const COPY_WORD_LOOP_BYTES = 128
+
+/** Takes any Uint8Array as `this`; its declaration says Buffer. */
+const compareOfBuffer = Buffer.prototype.compare as (
+  this: Uint8Array,
+  target: Uint8Array,
+  targetStart: number,
+  targetEnd: number,
+  sourceStart: number,
+  sourceEnd: number,
+) => number
 
 /** Order of two byte strings as unsigned bytes, a shorter one before what it is a prefix of: negative, zero or positive. */
 export function compareBytes(a: Uint8Array, b: Uint8Array): number {
@@ -30,16 +43,14 @@ export function compareRanges(
   const aLength = aEnd - aStart
   const bLength = bEnd - bStart
   const shorter = aLength < bLength ? aLength : bLength
-  const looped = shorter < COMPARE_LOOP_BYTES ? shorter : COMPARE_LOOP_BYTES
+  const looped = shorter <= COMPARE_LOOP_BYTES ? shorter : COMPARE_FIRST_BYTES
   for (let i = 0; i < looped; i++) {
     const difference = a[aStart + i]! - b[bStart + i]!
     if (difference !== 0) return difference
   }
   if (shorter > looped) {
-    const order = Buffer.compare(
-      a.subarray(aStart + looped, aStart + shorter),
-      b.subarray(bStart + looped, bStart + shorter),
-    )
+    // With ranges, so that no subarray is made.
+    const order = compareOfBuffer.call(a, b, bStart + looped, bStart + shorter, aStart + looped, aStart + shorter)
     if (order !== 0) return order
   }
   return aLength - bLength
@@ -98,7 +109,7 @@ export function copyBytes(source: Uint8Array, from: number, target: Uint8Array, 
 
 /** Moves `length` bytes within one memory; the ranges may overlap. */
 export function moveWithin(memory: Uint8Array, from: number, to: number, length: number): void {
-  if (length <= 8) {
+  if (length <= MOVE_LOOP_BYTES) {
     if (to < from) for (let i = 0; i < length; i++) memory[to + i] = memory[from + i]!
     else for (let i = length - 1; i >= 0; i--) memory[to + i] = memory[from + i]!
     return
