@@ -37,6 +37,8 @@ describe('fromErrno', () => {
   it.each([
     ['ENOSPC', 'HYPHA_DISK_FULL'],
     ['EDQUOT', 'HYPHA_DISK_FULL'],
+    ['EFBIG', 'HYPHA_DISK_FULL'],
+    ['EEXIST', 'HYPHA_INVALID'],
     ['EMFILE', 'HYPHA_TOO_MANY_FILES'],
     ['ENFILE', 'HYPHA_TOO_MANY_FILES'],
     ['EACCES', 'HYPHA_PERMISSION'],

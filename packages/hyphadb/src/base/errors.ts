@@ -223,7 +223,10 @@ function mapErrnoName(name: string, medium: Medium): Mapped {
     case 'ENOTEMPTY':
       return { code: 'HYPHA_INVALID', advice: 'the directory is not empty' }
     case 'EFBIG':
-      return { code: 'HYPHA_DISK_FULL', advice: 'the largest file size is reached: raise its limit (ulimit -f)' }
+      return {
+        code: medium === 'shared-memory' ? 'HYPHA_SHM_FULL' : 'HYPHA_DISK_FULL',
+        advice: 'the largest size of a file is reached: raise its limit (ulimit -f)',
+      }
     case 'ENOTDIR':
       return { code: 'HYPHA_INVALID', advice: 'a part of the path is not a directory' }
     case 'EISDIR':

@@ -1,4 +1,4 @@
-import { readdirSync, readlinkSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readlinkSync } from 'node:fs'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Child, endChildren, eventually, TemporaryDirectory, Thread } from './children.test.helper.js'
 import { Sleeper, Waker, wakeFifo } from './sleeper.js'
@@ -125,5 +125,18 @@ describe('Sleeper', () => {
     await thread.worker.terminate()
     expect(await eventually(() => openDescriptors(path) === 0)).toBe(true)
     expect(wakeFifo(path)).toBe(false)
+  })
+
+  it('closed in a worker, does not take a file with it that got its number, when the worker is terminated', async () => {
+    using directory = new TemporaryDirectory()
+    const path = directory.file('fifo')
+    const thread = new Thread(`${SLEEP}; await heard(); sleeper.close(); await heard()`, path)
+    await thread.next()
+    thread.tell('close')
+    expect(await eventually(() => openDescriptors(path) === 0)).toBe(true)
+    // The lowest free numbers are given out first: the FIFO's is among these.
+    const files = Array.from({ length: 20 }, (_, i) => openSync(directory.file(`file-${i}`), 'w'))
+    await thread.worker.terminate()
+    for (const fd of files) expect(() => closeSync(fd)).not.toThrow()
   })
 })
