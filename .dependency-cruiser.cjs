@@ -1,6 +1,8 @@
 // The layers of packages/hyphadb/src, lowest first. A folder imports only from itself and from folders before it.
 const layers = ['base', 'os', 'memory', 'log', 'pages', 'index', 'txn', 'engine', 'documents']
 const source = 'packages/hyphadb/src'
+// foo.test.ts, foo.benchmark.ts, and what they share: foo.test.helper.ts, foo.test-support.ts
+const testing = '\\.(test|benchmark)[.-]'
 
 const upward = layers.slice(0, -1).map((layer, position) => ({
   name: `${layer}-imports-nothing-above-it`,
@@ -9,18 +11,9 @@ const upward = layers.slice(0, -1).map((layer, position) => ({
   to: { path: `^${source}/(${layers.slice(position + 1).join('|')})/` },
 }))
 
-// index/ is written against the page interface alone, so that a tree can be tested on plain memory.
-const typesOnly = {
-  name: 'index-takes-only-types-and-constants-from-pages',
-  severity: 'error',
-  from: { path: `^${source}/index/`, pathNot: '\\.test\\.ts$' },
-  to: { path: `^${source}/pages/`, pathNot: '/page-access\\.ts$', dependencyTypesNot: ['type-only'] },
-}
-
 module.exports = {
   forbidden: [
     ...upward,
-    typesOnly,
     {
       name: 'no-cycles',
       severity: 'error',
@@ -37,7 +30,7 @@ module.exports = {
     {
       name: 'layers-do-not-import-the-public-face',
       severity: 'error',
-      from: { path: `^${source}/[^/]+/`, pathNot: '\\.test\\.ts$' },
+      from: { path: `^${source}/[^/]+/`, pathNot: testing },
       to: { path: `^${source}/[^/]+\\.ts$` },
     },
     {
@@ -50,14 +43,14 @@ module.exports = {
       name: 'others-use-the-public-face',
       comment: 'Tests may look inside, through the export that says so.',
       severity: 'error',
-      from: { path: '^packages/(?!hyphadb/)', pathNot: '\\.test\\.ts$' },
+      from: { path: '^packages/(?!hyphadb/)', pathNot: testing },
       to: { path: '^packages/hyphadb/(src|dist)/.+/' },
     },
     {
       name: 'no-tests-in-the-product',
       severity: 'error',
-      from: { pathNot: '\\.test\\.ts$|^test/' },
-      to: { path: '\\.test\\.ts$' },
+      from: { pathNot: `${testing}|^test/` },
+      to: { path: testing },
     },
     { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],

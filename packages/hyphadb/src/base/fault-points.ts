@@ -47,7 +47,10 @@ export function faultPoint(name: string): void {
 }
 
 function act(name: string, action: FaultAction): void {
-  if (typeof action === 'function') return action()
+  if (typeof action === 'function') {
+    action()
+    return
+  }
   switch (action) {
     case 'kill':
       process.kill(process.pid, 'SIGKILL')
