@@ -86,7 +86,7 @@ class LogVerifier {
       for (const { path, error } of this.#faultsFrom(from)) this.#faults.push({ file: path, offset: 0, message: error.message })
       let end: LogVerification['end'] = { position: from ?? this.#source.start, reason: 'clean' }
       for (const chain of this.#chains(from)) end = this.#walk(chain)
-      if (end.position < this.#known) {
+      if (end.position < this.#known && this.#faults.at(-1)?.position !== end.position) {
         this.#fault(end.position, `The log ends at ${end.position}, and is known to be durable up to ${this.#known}`)
       }
       return { faults: this.#faults, records: this.#records, bytes: this.#bytes, end }
@@ -96,9 +96,10 @@ class LogVerifier {
   }
 
   #faultsFrom(from: Lsn | undefined): SegmentSource['faults'] {
-    const first = from === undefined ? undefined : this.#source.segments.find(({ end }) => end > from)
-    const number = first?.header.number ?? 0
-    return this.#source.faults.filter(fault => from === undefined || first === undefined || fault.number > number)
+    if (from === undefined) return this.#source.faults
+    // Only where the segment that holds `from` is known can be told which ones lie before and are not needed.
+    const first = this.#source.segments.find(({ header, end }) => header.start <= from && from < end)
+    return this.#source.faults.filter(fault => first === undefined || fault.number > first.header.number)
   }
 
   /** Groups the segments from `from` on, and lists what is missing between them. */
