@@ -26,6 +26,8 @@ export interface CollectionReader {
 export interface Collection extends CollectionReader {
   put(document: Document): Promise<unknown>
   delete(id: unknown): Promise<unknown>
+  /** Resolves when every index is built. */
+  ready(): Promise<void>
 }
 
 export interface TransactionCollection {
@@ -45,6 +47,8 @@ export interface Snapshot {
 
 export interface Database {
   collection(name: string, options?: CollectionOptions): Collection
+  /** Names of all collections. */
+  collections(): string[]
   snapshot(): Snapshot
   transaction<T>(work: (tx: Transaction) => T | Promise<T>): Promise<T>
   transactionSync<T>(work: (tx: Transaction) => T, options?: { durability?: 'commit' | 'interval' | 'none' }): T

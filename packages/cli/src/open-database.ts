@@ -3,6 +3,7 @@
  */
 import { open } from 'hyphadb'
 import type { Collection, Database, OpenOptions } from './database.js'
+import { CodedFailure } from './failure.js'
 
 export async function withDatabase<T>(
   directory: string,
@@ -19,5 +20,8 @@ export async function withDatabase<T>(
 
 /** A collection that is there already: a misspelt name should be an error, not a new collection. */
 export function existingCollection(database: Database, name: string): Collection {
-  return database.collection(name)
+  const names = database.collections()
+  if (names.includes(name)) return database.collection(name)
+  const there = names.length === 0 ? 'there are none' : `there are ${names.join(', ')}`
+  throw new CodedFailure('HYPHA_NOT_FOUND', `no collection ${name}; ${there}`)
 }

@@ -27,8 +27,8 @@ export async function importCommand(
   let result: ImportResult
   try {
     result = await withDatabase(directory, memoryFrom(options), async database => {
-      database.collection(collection, definition)
-      return await runImport({
+      const target = database.collection(collection, definition)
+      const stored = await runImport({
         ...settings,
         ...input,
         database,
@@ -39,6 +39,9 @@ export async function importCommand(
         onProgress: state => progress.update(state),
         signal,
       })
+      // An index that is new on a large collection is built in the background.
+      await target.ready()
+      return stored
     })
   } finally {
     progress.end()
