@@ -77,9 +77,10 @@ export function encodeDocument(document: object, shapes: ShapeRegistry): Uint8Ar
   writing = true
   begin(shapes)
   try {
-    if (Array.isArray(document)) throw refusedSignal
-    writeObject(document)
-    if (slab[start + 1] < SHAPED) throw refusedSignal
+    const prototype: unknown = Object.getPrototypeOf(document)
+    if (prototype !== Object.prototype && prototype !== null) throw refusedSignal
+    depth = 1
+    writeFields(document)
     return finish()
   } catch (error) {
     if (error === refusedSignal) throw explainRefusal(document)

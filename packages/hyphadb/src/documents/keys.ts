@@ -456,7 +456,8 @@ export class KeyScratch {
 
   /** A view of the encoded key; good until the next call. */
   encode(value: unknown, path: string): Uint8Array {
-    return this.buffer.subarray(0, this.append(value, 0, path))
+    const end = this.append(value, 0, path) // may grow the buffer
+    return this.buffer.subarray(0, end)
   }
 
   /** The encoded key in memory of its own. */
