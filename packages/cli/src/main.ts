@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /**
  * The process `hypha`: runs the program and turns its end into an exit code.
  *
