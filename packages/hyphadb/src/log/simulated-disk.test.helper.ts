@@ -40,6 +40,12 @@ export class SimulatedDisk implements FileSystem {
   #nextInode = 1
   #age = 0
 
+  /** Whoever has files open dies; what was written stays to be read, and unsynced. */
+  killProcesses(): void {
+    this.#age++
+    this.operationsLeft = Infinity
+  }
+
   /** The power fails and comes back; handles from before are dead. */
   crash(random: SeededRandom): void {
     this.#age++
