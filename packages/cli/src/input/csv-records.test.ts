@@ -145,6 +145,15 @@ describe('CsvReader', () => {
     expect(records.length).toBe(120_000)
   })
 
+  test('an open quote holds back no more than the limit', () => {
+    let records = 0
+    const reader = new CsvReader({ record: () => records++, reject: () => undefined }, 3)
+    reader.push('a,"b,c\n', 1)
+    const piece = 'plain,row,here\n'.repeat(10_000)
+    for (let sent = 0; sent < RECORD_LIMIT; sent += piece.length) reader.push(piece, 2)
+    expect(records).toBeGreaterThan(10_000)
+  })
+
   test('a record in one line may be longer than the limit for several lines', () => {
     const long = 'x'.repeat(RECORD_LIMIT + 100)
     const { records, rejected } = read([`1,"${long}",${long}\n2,b,c\n`], 3)

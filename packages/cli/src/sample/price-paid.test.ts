@@ -29,7 +29,8 @@ describe('made-up sales', () => {
   test('have the shape of the real file', () => {
     const sales = documents(7)
     expect(sales.length).toBe(ROWS)
-    expect(new Set(sales.map(sale => sale['id'])).size).toBe(ROWS)
+    // Not by chance: the first part alone tells them apart.
+    expect(new Set(sales.map(sale => String(sale['id']).slice(1, 9))).size).toBe(ROWS)
     for (const sale of sales) {
       expect(sale['id']).toMatch(/^\{[0-9A-F]{8}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}\}$/)
       expect(sale['price']).toBeGreaterThanOrEqual(100)
