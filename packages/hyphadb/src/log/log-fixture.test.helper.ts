@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { HyphaError } from '../base/errors.js'
 import type { SeededRandom } from '../base/random.js'
 import type { FileSystem } from '../os/file-system.js'
 import { realFileSystem } from '../os/real-file-system.js'
@@ -63,7 +64,11 @@ export class TestLog {
     const files = options.files ?? realFileSystem
     files.makeDirectory(directory)
     const from = options.from ?? 0
-    const recovered = readAll(directory, { from, files, ...(options.durableThrough === undefined ? {} : { durableThrough: options.durableThrough }) })
+    const recovered = readAll(directory, {
+      from,
+      files,
+      ...(options.durableThrough === undefined ? {} : { durableThrough: options.durableThrough }),
+    })
     this.sequence = recovered.records.at(-1)?.sequence ?? 0
     this.ring = makeRing(options.ringBytes ?? 1 << 16)
     this.ring.begin(
@@ -153,6 +158,111 @@ export function readAll(directory: string, options: Partial<LogReaderOptions> = 
     return { records, end: reader.end!.position, reason: reader.end!.reason }
   } finally {
     reader.close()
+  }
+}
+
+/** A latch of one shared word that holds its owner's number: enough for tests, which say themselves who is dead. */
+export class WordLatch implements LogLatch {
+  constructor(
+    readonly i32: Int32Array,
+    readonly index: number,
+    readonly owner: number,
+  ) {}
+
+  tryAcquire(): boolean {
+    return Atomics.compareExchange(this.i32, this.index, 0, this.owner) === 0
+  }
+
+  acquire(timeoutMs: number): void {
+    const deadline = performance.now() + timeoutMs
+    while (!this.tryAcquire()) {
+      if (performance.now() > deadline) throw new HyphaError('HYPHA_BUSY', 'the latch is held')
+    }
+  }
+
+  release(): void {
+    Atomics.compareExchange(this.i32, this.index, this.owner, 0)
+  }
+
+  /** The owner is known to be dead. */
+  takeFrom(owner: number): void {
+    Atomics.compareExchange(this.i32, this.index, owner, 0)
+  }
+}
+
+const SHARED_RING_BYTES = 1 << 15
+export const SHARED_BYTES = RING_OFFSET + SHARED_RING_BYTES
+const WRITE_LATCH_I = 256
+const ALLOCATION_LATCH_I = 272
+const COMMIT_LATCH_I = 288
+const SEQUENCE_F = 152
+
+/** One of several processes on one log, in mapped memory. */
+export class SharedLog {
+  readonly ring: LogRing
+  readonly writer: LogWriter
+  readonly writeLatch: WordLatch
+  readonly allocationLatch: WordLatch
+  readonly commitLatch: WordLatch
+  readonly #encoder = new OperationEncoder()
+  readonly #views: Views
+
+  constructor(
+    memory: ArrayBuffer,
+    readonly directory: string,
+    readonly id: number,
+    busyTimeoutMs = 10_000,
+  ) {
+    this.#views = viewsOf(memory)
+    const { i32 } = this.#views
+    this.ring = makeRing(SHARED_RING_BYTES, this.#views)
+    this.writeLatch = new WordLatch(i32, WRITE_LATCH_I, id)
+    this.allocationLatch = new WordLatch(i32, ALLOCATION_LATCH_I, id)
+    this.commitLatch = new WordLatch(i32, COMMIT_LATCH_I, id)
+    this.writer = new LogWriter({
+      files: realFileSystem,
+      directory,
+      databaseId,
+      ring: this.ring,
+      writeLatch: this.writeLatch,
+      allocationLatch: this.allocationLatch,
+      busyTimeoutMs,
+    })
+  }
+
+  begin(segmentBytes: number): void {
+    const files = realFileSystem
+    this.ring.begin(beginRun({ files, directory: this.directory, databaseId, base: 0, durableBefore: 0, segmentBytes }))
+  }
+
+  /** Commits a put whose table is this participant and whose key is a number. */
+  commit(key: number, value: Uint8Array): number {
+    const { ring, writer } = this
+    const encoder = this.#encoder
+    encoder.reset()
+    encoder.put(this.id, Buffer.from(String(key)), value)
+    encoder.seal()
+    for (;;) {
+      if (ring.freeSpace() < encoder.recordBytesMaximum) writer.write()
+      writer.reserve(encoder.recordBytesMaximum)
+      this.commitLatch.acquire(10_000)
+      try {
+        if (ring.freeSpace() < encoder.recordBytesMaximum || !writer.hasRoom(encoder.recordBytesMaximum)) continue
+        const { f64 } = this.#views
+        const sequence = (f64[SEQUENCE_F] as number) + 1
+        const end = ring.tail + encoder.stageCommit(ring, ring.tail, sequence, 1)
+        f64[SEQUENCE_F] = sequence
+        ring.publishTail(end)
+        return end
+      } finally {
+        this.commitLatch.release()
+      }
+    }
+  }
+
+  /** The participant `id` has died. */
+  bury(id: number): void {
+    for (const latch of [this.writeLatch, this.allocationLatch, this.commitLatch]) latch.takeFrom(id)
   }
 }
 

@@ -60,7 +60,13 @@ export class OperationEncoder {
   #count = 0
   #bodyChecksum = EMPTY_BODY_CHECKSUM
   #sealed = true
-  readonly #origin: OriginFields = { flags: 0, id: 0, sequence: 0, dependencyCount: 0, dependencies: new Float64Array(16) }
+  readonly #origin: OriginFields = {
+    flags: 0,
+    id: 0,
+    sequence: 0,
+    dependencyCount: 0,
+    dependencies: new Float64Array(16),
+  }
   #originLength = 1
 
   /** Bytes of operations so far. */
@@ -167,8 +173,7 @@ export class OperationEncoder {
    */
   stageCommit(ring: LogRing, position: Lsn, sequence: number, timestamp: number): number {
     const distance = position - ring.durable
-    const fields =
-      2 + varintLength(sequence) + varintLength(distance) + varintLength(timestamp) + this.#originLength
+    const fields = 2 + varintLength(sequence) + varintLength(distance) + varintLength(timestamp) + this.#originLength
     let at = this.#beginHeader(RECORD_COMMIT, fields, sequence, distance)
     at = writeVarint(this.#scratch, at, timestamp)
     writeOrigin(this.#scratch, at, this.#origin)
@@ -220,8 +225,7 @@ export class OperationEncoder {
   /** A commit without operations here. The encoder's operations are left out and left alone. */
   stageStub(ring: LogRing, position: Lsn, sequence: number, timestamp: number): number {
     const distance = position - ring.durable
-    const fields =
-      2 + varintLength(sequence) + varintLength(distance) + varintLength(timestamp) + this.#originLength
+    const fields = 2 + varintLength(sequence) + varintLength(distance) + varintLength(timestamp) + this.#originLength
     let at = this.#beginHeader(RECORD_STUB, fields, sequence, distance)
     at = writeVarint(this.#scratch, at, timestamp)
     writeOrigin(this.#scratch, at, this.#origin)

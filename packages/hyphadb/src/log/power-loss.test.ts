@@ -74,7 +74,13 @@ class History {
       expect(commit?.end, `seed ${this.seed}`).toBe(record.position + record.total)
       expect(record.operations[0]!.value.equals(commit!.value)).toBe(true)
     }
-    const verified = verifyLog({ files: this.disk, directory, databaseId, from: this.from, durableThrough: this.acknowledged })
+    const verified = verifyLog({
+      files: this.disk,
+      directory,
+      databaseId,
+      from: this.from,
+      durableThrough: this.acknowledged,
+    })
     expect(verified.faults, `seed ${this.seed}`).toEqual([])
     // What is lost is lost: the next run logs something else there.
     this.commits = this.commits.filter(commit => commit.end <= read.end)

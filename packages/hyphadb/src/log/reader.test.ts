@@ -9,8 +9,8 @@ import {
   type ReadRecord,
   readAll,
   removeTemporaryDirectories,
-  temporaryDirectory,
   TestLog,
+  temporaryDirectory,
 } from './log-fixture.test.helper.js'
 import { LogReader } from './reader.js'
 import { listSegments, SEGMENT_HEADER_BYTES, segmentName } from './segments.js'
@@ -29,7 +29,13 @@ async function makeLog(seed: number, commits: number, syncEvery: number, valueBy
   return directory
 }
 
-async function extend(directory: string, seed: number, commits: number, syncEvery: number, valueBytes = 200): Promise<void> {
+async function extend(
+  directory: string,
+  seed: number,
+  commits: number,
+  syncEvery: number,
+  valueBytes = 200,
+): Promise<void> {
   const random = new SeededRandom(seed)
   const log = new TestLog(directory, { segmentBytes: SEGMENT_BYTES })
   for (let i = 1; i <= commits; i++) {
@@ -132,7 +138,7 @@ describe('log reader', () => {
         expect(after.end, `at ${position}, seed ${seed}`).toBe(expected.at(-1)!.position + expected.at(-1)!.total)
         expect(after.records.length).toBe(expected.length)
         expect(verifyLog({ files: disk, directory }).faults).toEqual([])
-        contents.forEach((content, i) => sound[i]!.copy(content))
+        for (const [i, content] of contents.entries()) sound[i]!.copy(content)
       }
     }
     expect(readAll(directory, { files: disk }).records).toEqual(records)
@@ -178,7 +184,9 @@ describe('log reader', () => {
     const { records } = readAll(directory)
     const broken = [3, 4, 17, 30, 41].map(i => records[i]!)
     for (const record of broken) flip(directory, record.position + 7, 3)
-    expect(verify(directory).faults.map(fault => fault.position)).toEqual([3, 17, 30, 41].map(i => records[i]!.position))
+    expect(verify(directory).faults.map(fault => fault.position)).toEqual(
+      [3, 17, 30, 41].map(i => records[i]!.position),
+    )
   })
 
   test('damage in the last records is known from the durable position that the caller has', async () => {

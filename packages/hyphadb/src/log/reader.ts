@@ -121,7 +121,8 @@ export class LogReader {
       { after: nextPosition, run, limit, durableBeyond: nextPosition, sequenceFrom: sequence },
       later,
     )
-    if (found >= 0) throw this.#damage(`the record at ${found} knew that everything before ${later.durable} was durable`)
+    if (found >= 0)
+      throw this.#damage(`the record at ${found} knew that everything before ${later.durable} was durable`)
     return this.#stop(mark ? 'clean' : 'torn')
   }
 

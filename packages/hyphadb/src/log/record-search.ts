@@ -65,7 +65,11 @@ function searchChunk(
 ): Lsn {
   const bytes = chunk.subarray(0, length)
   const stop = last ? length : length - BEHIND_MARKER
-  for (let marker = bytes.indexOf(RECORD_MARKER); marker >= 0 && marker < stop; marker = bytes.indexOf(RECORD_MARKER, marker + 1)) {
+  for (
+    let marker = bytes.indexOf(RECORD_MARKER);
+    marker >= 0 && marker < stop;
+    marker = bytes.indexOf(RECORD_MARKER, marker + 1)
+  ) {
     for (let fieldBytes = 1; fieldBytes <= LENGTH_FIELD_BYTES_MAX; fieldBytes++) {
       const start = marker - CHECKSUM_BYTES - fieldBytes
       if (start < 0) break

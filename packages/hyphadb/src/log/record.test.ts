@@ -32,7 +32,14 @@ const SALT_HIGH = -77
 
 function ringAt(base: number, ringBytes = 1 << 16): LogRing {
   const ring = makeRing(ringBytes)
-  ring.begin({ base, firstSegment: 1, segmentPayload: 1 << 20, saltLow: SALT_LOW, saltHigh: SALT_HIGH, allocatedEnd: base })
+  ring.begin({
+    base,
+    firstSegment: 1,
+    segmentPayload: 1 << 20,
+    saltLow: SALT_LOW,
+    saltHigh: SALT_HIGH,
+    allocatedEnd: base,
+  })
   return ring
 }
 
@@ -61,7 +68,13 @@ interface Operation {
 
 function randomOperations(random: SeededRandom, count: number, valueBytesMax: number): Operation[] {
   return Array.from({ length: count }, () => {
-    const opcode = random.pick([OPERATION_PUT, OPERATION_PUT, OPERATION_DELETE, OPERATION_PUT_BEGIN, OPERATION_PUT_CONTINUE])
+    const opcode = random.pick([
+      OPERATION_PUT,
+      OPERATION_PUT,
+      OPERATION_DELETE,
+      OPERATION_PUT_BEGIN,
+      OPERATION_PUT_CONTINUE,
+    ])
     const value = opcode === OPERATION_DELETE ? Buffer.alloc(0) : random.bytes(random.below(valueBytesMax))
     const keyed = opcode !== OPERATION_PUT_CONTINUE
     const expires = (opcode === OPERATION_PUT || opcode === OPERATION_PUT_BEGIN) && random.chance(0.2)
@@ -113,7 +126,9 @@ describe('record', () => {
     for (let i = 0; i < 400; i++) {
       const operations = randomOperations(random, random.below(8), random.chance(0.1) ? 4000 : 200)
       encoder.reset()
-      const dependencies = random.chance(0.3) ? Float64Array.from({ length: 2 * random.below(30) }, () => random.below(2 ** 50)) : undefined
+      const dependencies = random.chance(0.3)
+        ? Float64Array.from({ length: 2 * random.below(30) }, () => random.below(2 ** 50))
+        : undefined
       const originId = random.chance(0.3) ? random.below(1000) : undefined
       const originSequence = random.chance(0.3) ? random.below(2 ** 48) : undefined
       const late = random.chance(0.5)
@@ -129,7 +144,13 @@ describe('record', () => {
       const bytes = staged(ring, at => encoder.stageCommit(ring, at, sequence, timestamp))
       expect(bytes.length).toBeLessThanOrEqual(limit)
       expect(ring.readRecord(position, header), `seed ${seed}`).toBe(bytes.length)
-      expect(header).toMatchObject({ type: RECORD_COMMIT, sequence, timestamp, durable: ring.durable, fragmentCount: 0 })
+      expect(header).toMatchObject({
+        type: RECORD_COMMIT,
+        sequence,
+        timestamp,
+        durable: ring.durable,
+        fragmentCount: 0,
+      })
       expect(header.originFlags).toBe(
         (originId === undefined ? 0 : ORIGIN_ID) |
           (originSequence === undefined ? 0 : ORIGIN_SEQUENCE) |
@@ -137,7 +158,9 @@ describe('record', () => {
       )
       expect(header.originId).toBe(originId ?? 0)
       expect(header.originSequence).toBe(originSequence ?? 0)
-      expect(Array.from(header.dependencies.subarray(0, 2 * header.dependencyCount))).toEqual(Array.from(dependencies ?? []))
+      expect(Array.from(header.dependencies.subarray(0, 2 * header.dependencyCount))).toEqual(
+        Array.from(dependencies ?? []),
+      )
       expectOperations(ring.viewBytes, header, operations)
       ring.advanceWritten(ring.tail)
       if (random.chance(0.3)) ring.raiseDurable(ring.written)
@@ -155,18 +178,35 @@ describe('record', () => {
     let position = ring.tail
     let bytes = staged(ring, at => encoder.stageFragment(ring, at, 41, 900, 2))
     expect(decode(bytes, position, header)).toBe(bytes.length)
-    expect(header).toMatchObject({ type: RECORD_FRAGMENT, sequence: 41, transactionId: 900, fragmentIndex: 2, timestamp: 0 })
+    expect(header).toMatchObject({
+      type: RECORD_FRAGMENT,
+      sequence: 41,
+      transactionId: 900,
+      fragmentIndex: 2,
+      timestamp: 0,
+    })
     expect(header.bodyEnd - header.bodyStart).toBe(encoder.length)
 
     position = ring.tail
     bytes = staged(ring, at => encoder.stageLastFragment(ring, at, 42, 1234, 900, 3, first))
     expect(decode(bytes, position, header)).toBe(bytes.length)
-    expect(header).toMatchObject({ type: RECORD_COMMIT, sequence: 42, transactionId: 900, fragmentCount: 3, firstFragment: first })
+    expect(header).toMatchObject({
+      type: RECORD_COMMIT,
+      sequence: 42,
+      transactionId: 900,
+      fragmentCount: 3,
+      firstFragment: first,
+    })
 
     position = ring.tail
     bytes = staged(ring, at => encoder.stageCheckpoint(ring, at, 42, 1235, 17, first))
     expect(decode(bytes, position, header)).toBe(bytes.length)
-    expect(header).toMatchObject({ type: RECORD_CHECKPOINT, checkpointEpoch: 17, checkpointPosition: first, timestamp: 1235 })
+    expect(header).toMatchObject({
+      type: RECORD_CHECKPOINT,
+      checkpointEpoch: 17,
+      checkpointPosition: first,
+      timestamp: 1235,
+    })
 
     position = ring.tail
     bytes = staged(ring, at => encoder.stageStub(ring, at, 43, 1236))
@@ -176,7 +216,13 @@ describe('record', () => {
     position = ring.tail
     bytes = staged(ring, at => encoder.stagePadding(ring, at, 43))
     expect(decode(bytes, position, header)).toBe(bytes.length)
-    expect(header).toMatchObject({ type: RECORD_PADDING, sequence: 43, transactionId: 0, checkpointEpoch: 0, durable: 10_000 })
+    expect(header).toMatchObject({
+      type: RECORD_PADDING,
+      sequence: 43,
+      transactionId: 0,
+      checkpointEpoch: 0,
+      durable: 10_000,
+    })
   })
 
   test('no flipped bit is accepted', () => {
@@ -255,7 +301,8 @@ describe('record', () => {
     encoder.put(1000, Buffer.alloc(16, 1), Buffer.alloc(100, 2))
     encoder.seal()
     let bytes: Buffer = Buffer.alloc(0)
-    for (let i = 0; i < 10_000; i++) bytes = staged(ring, at => encoder.stageCommit(ring, at, 2e9 + i, 1_700_000_000_000))
+    for (let i = 0; i < 10_000; i++)
+      bytes = staged(ring, at => encoder.stageCommit(ring, at, 2e9 + i, 1_700_000_000_000))
     expect(bytes.length / 116).toBeLessThanOrEqual(1.3)
     expect(bytes.length - 116).toBeLessThanOrEqual(30)
   })
@@ -283,7 +330,15 @@ describe('record', () => {
       const header = new RecordHeader()
       expect(decode(bytes, position, header)).toBe(bytes.length)
       expectOperations(bytes, header, [
-        { opcode: OPERATION_PUT, tableId: 1, key: Buffer.from('k'), value, derived: false, expiry: 0, total: value.length },
+        {
+          opcode: OPERATION_PUT,
+          tableId: 1,
+          key: Buffer.from('k'),
+          value,
+          derived: false,
+          expiry: 0,
+          total: value.length,
+        },
       ])
       ring.advanceWritten(ring.tail)
     }

@@ -117,12 +117,10 @@ export function decodeRecord(
   const fieldsStart = checksumAt + CHECKSUM_BYTES
   if (!decodeFields(bytes, fieldsStart, recordEnd, position, out)) return RECORD_BAD
   const stored =
-    bytes[checksumAt]! |
-    (bytes[checksumAt + 1]! << 8) |
-    (bytes[checksumAt + 2]! << 16) |
-    (bytes[checksumAt + 3]! << 24)
+    bytes[checksumAt]! | (bytes[checksumAt + 1]! << 8) | (bytes[checksumAt + 2]! << 16) | (bytes[checksumAt + 3]! << 24)
   const body = bodyChecksum(bytes, out.bodyStart, recordEnd)
-  if (stored !== recordChecksum(bytes, start, checksumAt, out.bodyStart, body, position, saltLow, saltHigh)) return RECORD_BAD
+  if (stored !== recordChecksum(bytes, start, checksumAt, out.bodyStart, body, position, saltLow, saltHigh))
+    return RECORD_BAD
   out.bodyEnd = recordEnd
   return out.total
 }

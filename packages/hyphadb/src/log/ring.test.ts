@@ -32,7 +32,8 @@ describe('log ring', () => {
       const from = Math.min(ring.written, ring.keepFrom)
       ring.view(from, ring.tail - from)
       for (let k = from; k < ring.tail; k++) {
-        if (ring.viewBytes[ring.viewStart + k - from] !== model.get(k)) throw new Error(`byte ${k} changed, seed ${seed}`)
+        if (ring.viewBytes[ring.viewStart + k - from] !== model.get(k))
+          throw new Error(`byte ${k} changed, seed ${seed}`)
       }
       if (random.chance(0.3)) ring.advanceWritten(ring.tail)
     }

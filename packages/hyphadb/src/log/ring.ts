@@ -323,7 +323,11 @@ export class LogRing {
     const available = this.tail - position
     if (available <= 0 || available > this.capacity) return RECORD_BAD
     this.view(position, Math.min(available, LENGTH_FIELD_BYTES_MAX))
-    const length = readVarint(this.viewBytes, this.viewStart, this.viewStart + Math.min(available, LENGTH_FIELD_BYTES_MAX))
+    const length = readVarint(
+      this.viewBytes,
+      this.viewStart,
+      this.viewStart + Math.min(available, LENGTH_FIELD_BYTES_MAX),
+    )
     if (length < 0) return RECORD_BAD
     const total = varintEnd - this.viewStart + length
     if (total > available || total > MAX_RECORD_BYTES) return RECORD_BAD

@@ -5,7 +5,7 @@
 import { HyphaError, isHyphaError } from '../base/errors.js'
 import type { FileHandle, FileSystem } from '../os/file-system.js'
 import type { Lsn } from './record.js'
-import { listSegments, SEGMENT_HEADER_BYTES, type RunExtent, type Segment, type SegmentFault } from './segments.js'
+import { listSegments, type RunExtent, SEGMENT_HEADER_BYTES, type Segment, type SegmentFault } from './segments.js'
 
 export interface SegmentSourceOptions {
   readonly files: FileSystem
@@ -100,7 +100,8 @@ export class SegmentSource {
 
   /** File and offset of a position: for messages. */
   placeOf(position: Lsn): Place {
-    const segment = this.segments.find(({ header, end }) => header.start <= position && position < end) ?? this.segments.at(-1)
+    const segment =
+      this.segments.find(({ header, end }) => header.start <= position && position < end) ?? this.segments.at(-1)
     if (segment === undefined) return { file: this.directory, offset: 0 }
     return { file: segment.path, offset: SEGMENT_HEADER_BYTES + position - segment.header.start }
   }
@@ -116,7 +117,12 @@ export class SegmentSource {
       if (segment === undefined) break
       const at = position + done
       const wanted = Math.min(length - done, segment.end - at)
-      const got = this.#open(segment).read(buffer, offset + done, wanted, SEGMENT_HEADER_BYTES + at - segment.header.start)
+      const got = this.#open(segment).read(
+        buffer,
+        offset + done,
+        wanted,
+        SEGMENT_HEADER_BYTES + at - segment.header.start,
+      )
       if (got < wanted) buffer.fill(0, offset + done + got, offset + done + wanted)
       done += wanted
     }
@@ -160,7 +166,9 @@ export class SegmentSource {
     const code = this.#options.missing ?? 'HYPHA_CORRUPT'
     const has = this.segments.length === 0 ? 'it is empty' : `it has ${this.start} to ${this.end}`
     const advice =
-      code === 'HYPHA_CORRUPT' ? "a segment is missing: run 'hypha verify', and restore from a backup" : 'start again from a snapshot'
+      code === 'HYPHA_CORRUPT'
+        ? "a segment is missing: run 'hypha verify', and restore from a backup"
+        : 'start again from a snapshot'
     return new HyphaError(code, `The log in ${this.directory} does not hold position ${position} (${has}); ${advice}`)
   }
 }

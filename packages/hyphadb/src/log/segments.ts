@@ -112,7 +112,8 @@ export function decodeSegmentHeader(bytes: Buffer, path: string, databaseId?: Ui
   if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) throw damaged(path, 'does not begin like a log segment')
   const stored = bytes.readUInt32LE(CHECKSUM_AT)
   bytes.writeUInt32LE(0, CHECKSUM_AT)
-  if (crc32(bytes.subarray(0, SEGMENT_HEADER_BYTES)) !== stored) throw damaged(path, 'has a header whose checksum is wrong')
+  if (crc32(bytes.subarray(0, SEGMENT_HEADER_BYTES)) !== stored)
+    throw damaged(path, 'has a header whose checksum is wrong')
   const version = bytes.readUInt32LE(VERSION_AT)
   if (version !== LOG_FORMAT_VERSION) {
     throw new HyphaError(
@@ -231,7 +232,9 @@ export function listSegments(files: FileSystem, directory: string, databaseId?: 
 }
 
 /** From the newest run to the oldest: each ends at the smallest base of the runs after it. */
-function cutByRuns(headers: { header: SegmentHeader; path: string }[]): Pick<SegmentList, 'segments' | 'runs' | 'voided'> {
+function cutByRuns(
+  headers: { header: SegmentHeader; path: string }[],
+): Pick<SegmentList, 'segments' | 'runs' | 'voided'> {
   const segments: Segment[] = []
   const voided: Segment[] = []
   const runs: RunExtent[] = []

@@ -148,7 +148,8 @@ function copySector(inode: Inode, sector: number): void {
   const start = sector * SECTOR_BYTES
   const end = Math.min(start + SECTOR_BYTES, inode.seen.length)
   if (end <= start) return
-  if (inode.platter.length < end) inode.platter = Buffer.concat([inode.platter, Buffer.alloc(end - inode.platter.length)])
+  if (inode.platter.length < end)
+    inode.platter = Buffer.concat([inode.platter, Buffer.alloc(end - inode.platter.length)])
   inode.seen.copy(inode.platter, start, start, end)
 }
 

@@ -83,7 +83,8 @@ class LogVerifier {
   run(): LogVerification {
     try {
       const from = this.#options.from
-      for (const { path, error } of this.#faultsFrom(from)) this.#faults.push({ file: path, offset: 0, message: error.message })
+      for (const { path, error } of this.#faultsFrom(from))
+        this.#faults.push({ file: path, offset: 0, message: error.message })
       let end: LogVerification['end'] = { position: from ?? this.#source.start, reason: 'clean' }
       for (const chain of this.#chains(from)) end = this.#walk(chain)
       if (end.position < this.#known && this.#faults.at(-1)?.position !== end.position) {

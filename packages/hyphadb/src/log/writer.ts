@@ -321,7 +321,8 @@ export class LogWriter {
       this.#handles.set(segment, handle)
       return handle
     } catch (error) {
-      if (isHyphaError(error, 'HYPHA_NOT_FOUND') && this.ring.durable >= this.ring.segmentStart(segment + 1)) return undefined
+      if (isHyphaError(error, 'HYPHA_NOT_FOUND') && this.ring.durable >= this.ring.segmentStart(segment + 1))
+        return undefined
       throw error
     }
   }
