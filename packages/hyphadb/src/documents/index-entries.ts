@@ -4,6 +4,7 @@
  * | key | value |
  * |---|---|
  * | the indexed values, then the document's key, each encoded by keys.ts | empty, or one byte of flags |
+ * | unique index: the indexed values | one byte of flags, then the document's key |
  * | 0x01 0x01 | how far the index is built: byte 0 is 1 when ready; else the rest is the last document's key that has its entries |
  * | 0x01 0x02 | present when some document has, or once had, several entries (an array on or at a path) |
  *
@@ -14,13 +15,14 @@
  * 1. What is indexed: null, undefined and an absent field all count as null. An array has one entry for each distinct
  *    item, an empty one a single entry of its own. Every document is in every index, except that a sparse index leaves out
  *    documents in which all its fields are absent or undefined.
- * 2. Entries are derived writes of the transaction that writes the document, computed from the old and the new document
+ * 2. In a unique index two documents with the same values would be the same row: no isolation level lets both commit.
+ * 3. Entries are derived writes of the transaction that writes the document, computed from the old and the new document
  *    as that transaction sees them.
  */
 import { compareBytes } from '../base/bytes.js'
 import { HyphaError } from '../base/errors.js'
-import type { Reader, Table } from '../engine/api.js'
-import { type KeyScratch, TAG_EMPTY_ARRAY, TAG_META } from './keys.js'
+import type { Cursor, Reader, Table } from '../engine/api.js'
+import { type KeyScratch, skipKey, TAG_EMPTY_ARRAY, TAG_META } from './keys.js'
 import { leavesOf, type Path } from './paths.js'
 
 export const FLAG_INEXACT = 1
@@ -45,13 +47,45 @@ export interface IndexDefinition {
 
 export interface IndexEntry {
   readonly key: Uint8Array
-  /** Length of the values in front of the document's key. */
-  readonly valuesLength: number
+  readonly value: Uint8Array
   readonly flags: number
 }
 
-export function flagBytes(entry: IndexEntry): Uint8Array {
-  return FLAG_VALUES[entry.flags]
+/** The document's key and the flags of the entry that a cursor stands on. */
+export class EntryReader {
+  /** The document's key: `buffer[start, end)`. */
+  buffer: Buffer = Buffer.alloc(0)
+  start = 0
+  end = 0
+  flags = 0
+  private readonly unique: boolean
+  private readonly fields: number
+
+  constructor(index: OpenIndex) {
+    this.unique = index.definition.unique
+    this.fields = index.paths.length
+  }
+
+  read(cursor: Cursor): void {
+    const { buffer, valueStart, valueEnd } = cursor
+    this.flags = valueEnd > valueStart ? buffer[valueStart] : 0
+    if (this.unique) {
+      this.buffer = buffer
+      this.start = valueStart + 1
+      this.end = valueEnd
+      return
+    }
+    const { keyBuffer, keyLength } = cursor
+    let at = 0
+    for (let i = 0; i < this.fields; i++) at = skipKey(keyBuffer, at, keyLength)
+    this.buffer = keyBuffer
+    this.start = at
+    this.end = keyLength
+  }
+
+  key(): Uint8Array {
+    return this.buffer.subarray(this.start, this.end)
+  }
 }
 
 /** An index as one thread sees it. */
@@ -109,7 +143,7 @@ export class OpenIndex {
       if (scratch.wasInexact) flags = FLAG_INEXACT
     }
     if (!present && this.definition.sparse) return []
-    return [finishEntry(scratch, end, documentKey, flags)]
+    return [this.finish(scratch, end, documentKey, flags)]
   }
 
   private allEntries(document: object, documentKey: Uint8Array, scratch: KeyScratch): IndexEntry[] {
@@ -120,6 +154,7 @@ export class OpenIndex {
     for (const path of this.paths) {
       const leaves: unknown[] = []
       if (leavesOf(document, path, leaves)) several = true
+      if (leaves.length === 0) leaves.push(undefined)
       if (leaves.some((leaf) => leaf !== undefined)) present = true
       const values: unknown[] = []
       for (const leaf of leaves) {
@@ -143,6 +178,14 @@ export class OpenIndex {
     return distinct(entries)
   }
 
+  private finish(scratch: KeyScratch, end: number, documentKey: Uint8Array, flags: number): IndexEntry {
+    if (!this.definition.unique) return { key: scratch.copyWith(end, documentKey), value: FLAG_VALUES[flags], flags }
+    const value = new Uint8Array(documentKey.length + 1)
+    value[0] = flags
+    value.set(documentKey, 1)
+    return { key: scratch.copyWith(end), value, flags }
+  }
+
   private combine(
     choices: readonly (readonly unknown[])[],
     field: number,
@@ -153,7 +196,7 @@ export class OpenIndex {
     entries: IndexEntry[],
   ): void {
     if (field === choices.length) {
-      entries.push(finishEntry(scratch, offset, documentKey, flags))
+      entries.push(this.finish(scratch, offset, documentKey, flags))
       return
     }
     for (const value of choices[field]) {
@@ -171,10 +214,6 @@ export class OpenIndex {
 }
 
 const EMPTY = Symbol('empty array')
-
-function finishEntry(scratch: KeyScratch, end: number, documentKey: Uint8Array, flags: number): IndexEntry {
-  return { key: scratch.copyWith(end, documentKey), valuesLength: end, flags }
-}
 
 function distinct(entries: IndexEntry[]): IndexEntry[] {
   if (entries.length < 2) return entries

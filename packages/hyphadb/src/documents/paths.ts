@@ -34,13 +34,11 @@ function own(object: Record<string, unknown>, step: string): unknown {
 }
 
 /**
- * All values that stand at the path, arrays at its end not taken apart. Nothing there gives one `undefined`. Returns true
- * when an array was on the way.
+ * All values that stand at the path, arrays at its end not taken apart; `undefined` for a step that is missing, but nothing
+ * at all for an array on the way that has no objects. Returns true when an array was on the way.
  */
 export function leavesOf(document: object, path: Path, leaves: unknown[]): boolean {
-  const throughArray = descend(document, path.steps, 0, leaves)
-  if (leaves.length === 0) leaves.push(undefined)
-  return throughArray
+  return descend(document, path.steps, 0, leaves)
 }
 
 function descend(value: unknown, steps: readonly string[], from: number, leaves: unknown[]): boolean {

@@ -2,8 +2,9 @@
  * The planner: which rows to read, in which order, and what is left to check.
  *
  * Candidates are the primary key and every ready index. For each, the tests on its fields become bounds as far as its
- * order allows: points on the leading fields, then at most one range. The candidate that reads fewest rows wins; rows are
- * counted in the tables themselves, up to ESTIMATE_LIMIT. Without any bounds, an index is used when it saves a sort.
+ * order allows: points on the leading fields, then at most one range. Several candidates with bounds race: their rows are
+ * counted in step, and the first to come to its end wins; if none does within RACE_ROWS, the better shape wins (more fields
+ * with points, a range, order, coverage). Without any bounds, an index is used when it saves a sort or covers the query.
  *
  * Invariants
  * 1. Every document that matches has an entry in the ranges of the plan; what the ranges do not guarantee is in `residual`.
@@ -17,8 +18,8 @@ import { FIRST_ENTRY, type OpenIndex } from './index-entries.js'
 import { type KeyScratch, TAG_BEYOND } from './keys.js'
 import { type Path, parsePath } from './paths.js'
 
-/** Rows are counted no further than this to compare candidates. */
-const ESTIMATE_LIMIT = 1000
+/** Rows that each candidate may count to show that it reads few. */
+const RACE_ROWS = 64
 
 export interface SortField {
   readonly path: Path
@@ -60,7 +61,7 @@ export interface AccessPlan {
   /** Documents may turn up more than once. */
   readonly several: boolean
   readonly bounds: Readonly<Record<string, string>>
-  /** Rows in the ranges, as far as they were counted. */
+  /** Rows in the ranges, when the plan won by having few. */
   readonly estimate: number | undefined
 }
 
@@ -215,9 +216,9 @@ function needsOnly(node: FilterNode, held: ReadonlySet<string>): boolean {
 function choose(plans: readonly AccessPlan[], request: PlanRequest, context: PlanContext): AccessPlan {
   const bounded = plans.filter((plan) => plan.kind !== 'scan' && hasBounds(plan))
   if (bounded.length === 0) return chooseWithoutBounds(plans, request)
-  if (bounded.length === 1) return bounded[0]
-  const estimated = bounded.map((plan) => ({ ...plan, estimate: estimate(plan, context) }))
-  return estimated.reduce((best, plan) => (isBetter(plan, best, request) ? plan : best))
+  const byShape = bounded.sort((a, b) => shapeScore(b, request) - shapeScore(a, request))
+  if (byShape.length === 1 || byShape[0].points || isSingleRow(byShape[0])) return byShape[0]
+  return race(byShape, context)
 }
 
 function chooseWithoutBounds(plans: readonly AccessPlan[], request: PlanRequest): AccessPlan {
@@ -231,25 +232,51 @@ function chooseWithoutBounds(plans: readonly AccessPlan[], request: PlanRequest)
   return ordering !== undefined && request.wanted !== Number.POSITIVE_INFINITY ? ordering : scan
 }
 
-function estimate(plan: AccessPlan, context: PlanContext): number {
-  const table = plan.index?.table ?? context.table
-  let rows = 0
-  for (const range of plan.ranges) {
-    rows += context.reader.count(table, { gte: range.gte, lt: range.lt, limit: ESTIMATE_LIMIT + 1 - rows })
-    if (rows > ESTIMATE_LIMIT) break
-  }
-  return rows
+/** A unique index with a point on every field. */
+function isSingleRow(plan: AccessPlan): boolean {
+  return plan.index?.definition.unique === true && plan.ranges.length <= 1 && pointFields(plan) === plan.index.paths.length
 }
 
-function isBetter(a: AccessPlan & { estimate: number }, b: AccessPlan & { estimate: number }, request: PlanRequest): boolean {
-  const aMany = a.estimate > ESTIMATE_LIMIT
-  const bMany = b.estimate > ESTIMATE_LIMIT
-  if (aMany !== bMany) return bMany
-  if (aMany && a.ordered !== b.ordered && request.wanted !== Number.POSITIVE_INFINITY) return a.ordered
-  if (!aMany && a.estimate !== b.estimate) return a.estimate < b.estimate
-  if (a.ordered !== b.ordered) return a.ordered
-  if (a.covered !== b.covered) return a.covered
-  return Object.keys(a.bounds).length > Object.keys(b.bounds).length
+function pointFields(plan: AccessPlan): number {
+  return Object.values(plan.bounds).filter((text) => text.startsWith('=')).length
+}
+
+function shapeScore(plan: AccessPlan, request: PlanRequest): number {
+  const fields = Object.keys(plan.bounds).length
+  const exact = pointFields(plan)
+  const limited = request.wanted !== Number.POSITIVE_INFINITY
+  return (
+    (plan.points ? 1000 : 0) +
+    (isSingleRow(plan) ? 500 : 0) +
+    exact * 20 +
+    (fields - exact) * 8 +
+    (plan.ordered && request.sort.length > 0 ? (limited ? 30 : 4) : 0) +
+    (plan.covered ? 10 : 0)
+  )
+}
+
+/** Counts the candidates' rows in step in the newest state: only to compare them, so nothing is read on behalf of the query. */
+function race(plans: readonly AccessPlan[], context: PlanContext): AccessPlan {
+  const runners = plans.map((plan) => ({ plan, rows: countingRows(plan, context) }))
+  try {
+    for (let row = 0; row < RACE_ROWS; row++) {
+      for (const { plan, rows } of runners) if (rows.next().done) return { ...plan, estimate: row }
+    }
+    return plans[0]
+  } finally {
+    for (const { rows } of runners) rows.return()
+  }
+}
+
+function* countingRows(plan: AccessPlan, context: PlanContext): Generator<void, void, undefined> {
+  for (const range of plan.ranges) {
+    const cursor = context.latest.range(plan.index?.table ?? context.table, { gte: range.gte, lt: range.lt })
+    try {
+      while (cursor.next()) yield
+    } finally {
+      cursor.close()
+    }
+  }
 }
 
 /** One $or whose every branch has bounds of its own: read them one after the other and drop what was seen. */

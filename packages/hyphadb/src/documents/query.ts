@@ -33,7 +33,7 @@ export interface Explanation {
   readonly covered: boolean
   /** Tests that are made on each row: field and operator. */
   readonly residual: readonly string[]
-  /** Rows that the plan would read, where plans were compared; counted to a little over 1000. */
+  /** Rows that the plan would read, when it won against others by having few. */
   readonly estimate?: number
   readonly branches?: readonly Explanation[]
 }

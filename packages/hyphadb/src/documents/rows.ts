@@ -5,7 +5,7 @@ import { HyphaError } from '../base/errors.js'
 import type { Cursor, Reader, Table } from '../engine/api.js'
 import type { ByteRange } from './bounds.js'
 import { decodeDocument } from './codec-reader.js'
-import { FLAG_INEXACT, FLAG_SEVERAL } from './index-entries.js'
+import { EntryReader, FLAG_INEXACT, FLAG_SEVERAL, type OpenIndex } from './index-entries.js'
 import { decodeKey, keyEnd, type RawBuffer, skipKey } from './keys.js'
 import { compileFilter, type Matcher } from './matcher.js'
 import type { AccessPlan, Plan } from './plan.js'
@@ -136,45 +136,32 @@ export function readDocument(context: RowContext, key: Uint8Array): object | und
   return decodeDocument(reader.buffer, reader.valueStart, reader.valueEnd, context.shapes)
 }
 
-/** Where the document's key begins in an entry. */
-function documentKeyStart(cursor: Cursor, fields: number): number {
-  let at = 0
-  for (let i = 0; i < fields; i++) at = skipKey(cursor.keyBuffer, at, cursor.keyLength)
-  return at
-}
-
-function flagsOf(cursor: Cursor): number {
-  return cursor.valueEnd > cursor.valueStart ? cursor.buffer[cursor.valueStart] : 0
-}
-
 class IndexRows implements RowSource {
   document: object = {}
   private readonly walk: RangeWalk
-  private readonly fields: number
+  private readonly entry: EntryReader
   private readonly seen: Set<string> | undefined
-  private readonly name: string
+  private readonly index: OpenIndex
 
   constructor(
     plan: AccessPlan,
     private readonly matches: Matcher,
     private readonly context: RowContext,
   ) {
-    const index = indexOf(plan)
-    this.walk = new RangeWalk(context.reader, index.table, plan.ranges, plan.reverse)
-    this.fields = index.paths.length
-    this.name = index.name
+    this.index = indexOf(plan)
+    this.walk = new RangeWalk(context.reader, this.index.table, plan.ranges, plan.reverse)
+    this.entry = new EntryReader(this.index)
     this.seen = plan.several ? new Set<string>() : undefined
   }
 
   next(): boolean {
+    const { entry, seen } = this
     for (;;) {
       const cursor = this.walk.next()
       if (cursor === undefined) return false
-      const start = documentKeyStart(cursor, this.fields)
-      if (this.seen !== undefined && (flagsOf(cursor) & FLAG_SEVERAL) !== 0 && !isNew(this.seen, cursor.keyBuffer, start, cursor.keyLength)) {
-        continue
-      }
-      this.document = fetch(this.context, cursor.keyBuffer.subarray(start, cursor.keyLength), this.name)
+      entry.read(cursor)
+      if (seen !== undefined && (entry.flags & FLAG_SEVERAL) !== 0 && !isNew(seen, entry.buffer, entry.start, entry.end)) continue
+      this.document = fetch(this.context, entry.key(), this.index)
       if (this.matches(this.document)) return true
     }
   }
@@ -184,7 +171,7 @@ class IndexRows implements RowSource {
   }
 }
 
-function indexOf(plan: AccessPlan): NonNullable<AccessPlan['index']> {
+function indexOf(plan: AccessPlan): OpenIndex {
   if (plan.index === undefined) throw new HyphaError('HYPHA_ASSERTION', 'the plan has no index')
   return plan.index
 }
@@ -196,12 +183,12 @@ function isNew(seen: Set<string>, key: Buffer, start: number, end: number): bool
   return true
 }
 
-function fetch(context: RowContext, key: Uint8Array, index: string): object {
+function fetch(context: RowContext, key: Uint8Array, index: OpenIndex): object {
   const document = readDocument(context, key)
   if (document !== undefined) return document
   throw new HyphaError(
     'HYPHA_CORRUPT',
-    `Index '${index}' of collection '${context.collection}' names a document that does not exist: run 'hypha verify'`,
+    `Index '${index.name}' of collection '${context.collection}' names a document that does not exist: run 'hypha verify'`,
   )
 }
 
@@ -209,18 +196,19 @@ function fetch(context: RowContext, key: Uint8Array, index: string): object {
 class CoveredRows implements RowSource {
   document: object = {}
   private readonly walk: RangeWalk
+  private readonly entry: EntryReader
   private readonly names: readonly (string | undefined)[]
-  private readonly index: string
+  private readonly index: OpenIndex
 
   constructor(
     plan: AccessPlan,
     private readonly matches: Matcher,
     private readonly context: RowContext,
   ) {
-    const index = indexOf(plan)
-    this.walk = new RangeWalk(context.reader, index.table, plan.ranges, plan.reverse)
-    this.names = index.paths.map((path) => path.field)
-    this.index = index.name
+    this.index = indexOf(plan)
+    this.walk = new RangeWalk(context.reader, this.index.table, plan.ranges, plan.reverse)
+    this.entry = new EntryReader(this.index)
+    this.names = this.index.paths.map((path) => path.field)
   }
 
   next(): boolean {
@@ -233,23 +221,24 @@ class CoveredRows implements RowSource {
   }
 
   private fromEntry(cursor: Cursor): object {
-    const { keyBuffer, keyLength } = cursor
+    const { entry, context } = this
+    entry.read(cursor)
+    const key = decodeKey(entry.buffer, entry.start, entry.end)
+    // What a key does not tell apart: 0 and -0, Buffer and Uint8Array.
+    if ((entry.flags & FLAG_INEXACT) !== 0 || key === 0 || (typeof key === 'object' && !(key instanceof Date))) {
+      return fetch(context, entry.key(), this.index)
+    }
     const document: Record<string, unknown> = {}
     let at = 0
     for (const name of this.names) {
       if (name === undefined) {
-        at = skipKey(keyBuffer, at, keyLength)
+        at = skipKey(cursor.keyBuffer, at, cursor.keyLength)
       } else {
-        document[name] = decodeKey(keyBuffer, at, keyLength)
+        document[name] = decodeKey(cursor.keyBuffer, at, cursor.keyLength)
         at = keyEnd()
       }
     }
-    const key = decodeKey(keyBuffer, at, keyLength)
-    // What a key does not tell apart: 0 and -0, Buffer and Uint8Array.
-    if ((flagsOf(cursor) & FLAG_INEXACT) !== 0 || key === 0 || (typeof key === 'object' && !(key instanceof Date))) {
-      return fetch(this.context, keyBuffer.subarray(at, keyLength), this.index)
-    }
-    document[this.context.key] = key
+    document[context.key] = key
     return document
   }
 
@@ -264,8 +253,8 @@ class UnionRows implements RowSource {
   private readonly seen = new Set<string>()
   private branch = -1
   private walk: RangeWalk | undefined
-  private fields = 0
-  private name = ''
+  private index: OpenIndex | undefined
+  private entry: EntryReader | undefined
 
   constructor(
     private readonly branches: readonly AccessPlan[],
@@ -278,20 +267,31 @@ class UnionRows implements RowSource {
       const cursor = this.walk?.next()
       if (cursor === undefined) {
         if (++this.branch >= this.branches.length) return false
-        const plan = this.branches[this.branch]
-        this.walk = new RangeWalk(this.context.reader, plan.index?.table ?? this.context.table, plan.ranges, plan.reverse)
-        this.fields = plan.index?.paths.length ?? 0
-        this.name = plan.index?.name ?? ''
-        continue
+        this.begin(this.branches[this.branch])
+      } else if (this.take(cursor) && this.matches(this.document)) {
+        return true
       }
-      const start = documentKeyStart(cursor, this.fields)
-      if (!isNew(this.seen, cursor.keyBuffer, start, cursor.keyLength)) continue
-      this.document =
-        this.fields === 0
-          ? decodeDocument(cursor.buffer, cursor.valueStart, cursor.valueEnd, this.context.shapes)
-          : fetch(this.context, cursor.keyBuffer.subarray(start, cursor.keyLength), this.name)
-      if (this.matches(this.document)) return true
     }
+  }
+
+  private begin(plan: AccessPlan): void {
+    this.index = plan.index
+    this.entry = plan.index === undefined ? undefined : new EntryReader(plan.index)
+    this.walk = new RangeWalk(this.context.reader, plan.index?.table ?? this.context.table, plan.ranges, plan.reverse)
+  }
+
+  /** Makes the cursor's document current, unless it has been given before. */
+  private take(cursor: Cursor): boolean {
+    const { context, entry, index } = this
+    if (entry === undefined || index === undefined) {
+      if (!isNew(this.seen, cursor.keyBuffer, 0, cursor.keyLength)) return false
+      this.document = decodeDocument(cursor.buffer, cursor.valueStart, cursor.valueEnd, context.shapes)
+      return true
+    }
+    entry.read(cursor)
+    if (!isNew(this.seen, entry.buffer, entry.start, entry.end)) return false
+    this.document = fetch(context, entry.key(), index)
+    return true
   }
 
   close(): void {

@@ -62,7 +62,7 @@ export class Sorter {
   }
 
   add(document: object): void {
-    const item = { document, values: this.sort.map((field) => sortValue(document, field, this.key)), arrival: this.arrivals++ }
+    const item = { document, values: this.keysOf(document), arrival: this.arrivals++ }
     if (this.items.length < this.wanted) {
       this.items.push(item)
       if (this.wanted !== Number.POSITIVE_INFINITY) this.rise(this.items.length - 1)
@@ -70,6 +70,11 @@ export class Sorter {
       this.items[0] = item
       this.sink(0)
     }
+  }
+
+  /** The values that decide a document's place. */
+  keysOf(document: object): unknown[] {
+    return this.sort.map((field) => sortValue(document, field, this.key))
   }
 
   sorted(): object[] {

@@ -4,19 +4,18 @@
  * Invariants
  * 1. Entries to remove follow from the old document as this transaction reads it, so a concurrent change of that document
  *    fails validation instead of leaving an entry behind.
- * 2. A unique index is checked by reading the range of entries with the same values: whoever commits such an entry first
- *    makes the other's validation fail, and its second run find the duplicate.
+ * 2. A unique index is checked by reading the row that the new entry would be: whoever commits it first makes the other's
+ *    validation fail, and its second run finds the duplicate.
  */
-import { compareBytes } from '../base/bytes.js'
+import { compareBytes, compareRanges } from '../base/bytes.js'
 import { HyphaError } from '../base/errors.js'
 import type { Transaction } from '../engine/api.js'
-import { beyond } from './bounds.js'
 import type { Catalog, CollectionState } from './catalog.js'
 import { decodeDocument } from './codec-reader.js'
 import { encodeDocument, takeUnstoredShapes } from './codec-writer.js'
 import type { DocumentEngine } from './document-engine.js'
 import { createId } from './ids.js'
-import { FLAG_SEVERAL, flagBytes, type IndexEntry, type OpenIndex, SEVERAL_ROW } from './index-entries.js'
+import { FLAG_SEVERAL, type IndexEntry, type OpenIndex, SEVERAL_ROW } from './index-entries.js'
 import { decodeKey, type Key, type KeyScratch, skipKey, TAG_OTHER } from './keys.js'
 import type { ShapeRegistry } from './shapes.js'
 
@@ -103,54 +102,47 @@ function storeShapes(context: DocumentContext, tx: Transaction): void {
 /** Brings an index from the old document's entries to the new one's. Entries that stay are not written. */
 function updateEntries(tx: Transaction, collection: string, index: OpenIndex, before: readonly IndexEntry[], after: readonly IndexEntry[]): void {
   for (const entry of before) {
-    if (!contains(after, entry)) tx.delete(index.table, entry.key, true)
+    if (findEntry(after, entry.key) === undefined) removeEntry(tx, index, entry)
   }
   for (const entry of after) {
-    if (before.length > 0 && containsSame(before, entry)) continue
-    addEntry(tx, collection, index, entry)
+    const old = before.length > 0 ? findEntry(before, entry.key) : undefined
+    if (old === undefined || old.flags !== entry.flags) addEntry(tx, collection, index, entry)
   }
+}
+
+function findEntry(entries: readonly IndexEntry[], key: Uint8Array): IndexEntry | undefined {
+  for (const entry of entries) if (compareBytes(entry.key, key) === 0) return entry
+  return undefined
+}
+
+/** While a unique index is being built, a row may be that of another document with the same values: it stays. */
+function removeEntry(tx: Transaction, index: OpenIndex, entry: IndexEntry): void {
+  if (index.definition.unique && (!tx.find(index.table, entry.key) || !isHeldBy(tx, entry))) return
+  tx.delete(index.table, entry.key, true)
 }
 
 export function addEntry(tx: Transaction, collection: string, index: OpenIndex, entry: IndexEntry): void {
-  if (index.definition.unique) checkUnique(tx, collection, index, entry)
-  if ((entry.flags & FLAG_SEVERAL) !== 0 && !tx.find(index.table, SEVERAL_ROW)) tx.put(index.table, SEVERAL_ROW, NOTHING, true)
-  tx.put(index.table, entry.key, flagBytes(entry), true)
-}
-
-function contains(entries: readonly IndexEntry[], wanted: IndexEntry): boolean {
-  for (const entry of entries) if (compareBytes(entry.key, wanted.key) === 0) return true
-  return false
-}
-
-function containsSame(entries: readonly IndexEntry[], wanted: IndexEntry): boolean {
-  for (const entry of entries) if (entry.flags === wanted.flags && compareBytes(entry.key, wanted.key) === 0) return true
-  return false
-}
-
-function checkUnique(tx: Transaction, collection: string, index: OpenIndex, entry: IndexEntry): void {
-  const values = entry.key.subarray(0, entry.valuesLength)
-  const cursor = tx.range(index.table, { gte: values, lt: beyond(values) })
-  try {
-    while (cursor.next()) {
-      const holder = cursor.keyBuffer.subarray(0, cursor.keyLength)
-      if (compareBytes(holder, entry.key) !== 0) throw duplicate(collection, index, holder, entry.valuesLength)
-    }
-  } finally {
-    cursor.close()
+  if (index.definition.unique && tx.find(index.table, entry.key) && !isHeldBy(tx, entry)) {
+    throw duplicate(collection, index, entry, tx.buffer.subarray(tx.valueStart + 1, tx.valueEnd))
   }
+  if ((entry.flags & FLAG_SEVERAL) !== 0 && !tx.find(index.table, SEVERAL_ROW)) tx.put(index.table, SEVERAL_ROW, NOTHING, true)
+  tx.put(index.table, entry.key, entry.value, true)
 }
 
-function duplicate(collection: string, index: OpenIndex, holder: Buffer, valuesLength: number): HyphaError {
+/** Whether the entry that was just found belongs to the same document. */
+function isHeldBy(tx: Transaction, entry: IndexEntry): boolean {
+  return compareRanges(tx.buffer, tx.valueStart + 1, tx.valueEnd, entry.value, 1, entry.value.length) === 0
+}
+
+function duplicate(collection: string, index: OpenIndex, entry: IndexEntry, holder: Buffer): HyphaError {
+  const bytes = Buffer.from(entry.key.buffer, entry.key.byteOffset, entry.key.length)
   const values: string[] = []
-  let at = 0
-  while (at < valuesLength) {
-    values.push(holder[at] === TAG_OTHER ? 'an object' : describeKey(decodeKey(holder, at)))
-    at = skipKey(holder, at, valuesLength)
+  for (let at = 0; at < bytes.length; at = skipKey(bytes, at, bytes.length)) {
+    values.push(bytes[at] === TAG_OTHER ? 'an object' : describeKey(decodeKey(bytes, at)))
   }
   const fields = index.definition.on.map((path, i) => `${path} = ${values[i]}`).join(', ')
-  const key = describeKey(decodeKey(holder, valuesLength))
   return new HyphaError(
     'HYPHA_DUPLICATE',
-    `Unique index '${index.name}' of collection '${collection}' has ${fields} already, in the document with key ${key}`,
+    `Unique index '${index.name}' of collection '${collection}' has ${fields} already, in the document with key ${describeKey(decodeKey(holder))}`,
   )
 }
