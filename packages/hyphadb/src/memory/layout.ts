@@ -120,15 +120,15 @@ export const INTENT_SIDE_I = line(9) + 5
 export const INTENT_NEW_STATE_I = line(9) + 6
 export const INTENT_PAGE_STATE_I = line(9) + 7
 
-// Checkpoint.
-export const EPOCH_I = line(10) // the open epoch
-export const CHECKPOINT_STATE_I = line(10) + 1 // 0 none in progress
-export const CHECKPOINT_DURABLE_I = line(10) + 2 // epoch of the last complete checkpoint
+// Checkpoint. One is in progress while EPOCH - DURABLE is 2: it is the checkpoint of epoch EPOCH - 1.
+export const EPOCH_I = line(10) // the open epoch: what is changed now belongs to it
+export const CHECKPOINT_DURABLE_I = line(10) + 1 // epoch of the last complete checkpoint
+export const CHECKPOINT_COMPLETING_I = line(10) + 2 // epoch whose completion was begun under the allocator latch; 0 none
 export const CHECKPOINT_REQUESTED_I = line(10) + 3
 export const CHECKPOINT_POSITION_F = lineF(10) + 2 // log position of the checkpoint in progress
-export const CHECKPOINT_SEQUENCE_F = lineF(10) + 3
-export const CHECKPOINT_DURABLE_POSITION_F = lineF(10) + 4
-export const CHECKPOINT_STARTED_F = lineF(10) + 5
+export const CHECKPOINT_REDO_F = lineF(10) + 3 // where its recovery begins to read
+export const CHECKPOINT_SEQUENCE_F = lineF(10) + 4
+export const CHECKPOINT_DURABLE_REDO_F = lineF(10) + 5
 export const CHECKPOINTS_DONE_F = lineF(10) + 6
 export const SIDE_COUNT_I = line(10) + 14
 
@@ -152,6 +152,9 @@ export const COMMITS_F = lineF(12) + 2
 export const CONFLICTS_F = lineF(12) + 3
 export const REPAIRS_F = lineF(12) + 4
 export const LOG_USER_BYTES_F = lineF(12) + 5
+export const LOG_ALLOCATION_LATCH_I = line(14)
+/** Ghosts whose makers have forgotten them may be about: the housekeeper walks all tables. */
+export const GHOST_SWEEP_I = line(13) + 8
 export const RESERVATION_OWNER_I = line(13)
 export const RESERVATION_UNTIL_F = lineF(13) + 1
 
@@ -164,6 +167,9 @@ export const UNDO_OFFSET = SNAPSHOTS_OFFSET + SNAPSHOTS_MAX * SNAPSHOT_BYTES
 
 /** Pages that one mini-transaction may have to copy whole: a split or merge along the deepest tree, and then some. */
 export const UNDO_WHOLE_PAGES = 26
+
+/** Directory pages that a superblock can name. */
+export const MAP_DIRECTORY_MAX = 512
 
 export interface Geometry {
   pageSize: number
@@ -182,6 +188,8 @@ export interface Geometry {
   frameRefOffset: number
   chunkOffset: number
   chunksMax: number
+  /** Map directory: block and checksum of each directory page. */
+  mapDirectoryOffset: number
   logRingOffset: number
   logRingBytes: number
   versionRingOffset: number
@@ -221,7 +229,8 @@ export function geometryOf(
   const frameFlushOffset = take(framesMax * 4)
   const framePageOffset = take(framesMax * 4)
   const frameRefOffset = take(framesMax)
-  const chunkOffset = take(chunksMax * 8 + 4096)
+  const chunkOffset = take(chunksMax * 8)
+  const mapDirectoryOffset = take(MAP_DIRECTORY_MAX * 8)
   at = align(at, 4096)
   const logRingOffset = take(logRingBytes)
   at = align(at, 4096)
@@ -244,6 +253,7 @@ export function geometryOf(
     frameRefOffset,
     chunkOffset,
     chunksMax,
+    mapDirectoryOffset,
     logRingOffset,
     logRingBytes,
     versionRingOffset,

@@ -13,6 +13,7 @@
  * | 5 | number of blocks in flight |
  * | 6..7 | start time, float64 |
  * | 8 | asleep: a FIFO of this name waits for news |
+ * | 10..11 | log position of the first fragment of a transaction that is being logged in fragments, float64; 0 none |
  * | 16..47 | blocks in flight: pairs of page id and block |
  *
  * Invariants
@@ -38,6 +39,7 @@ export const SLOT_WRITES = 4
 export const SLOT_IN_FLIGHT = 5
 export const SLOT_STARTED_F = 3
 export const SLOT_ASLEEP = 8
+export const SLOT_FRAGMENT_F = 5
 export const SLOT_IN_FLIGHT_FIRST = 16
 export const IN_FLIGHT_MAX = 16
 
@@ -81,6 +83,7 @@ export class Participants {
       i32[word + SLOT_IN_FLIGHT] = 0
       i32[word + SLOT_ASLEEP] = 0
       f64[(word >> 1) + SLOT_STARTED_F] = Date.now()
+      f64[(word >> 1) + SLOT_FRAGMENT_F] = 0
       this.slot = slot
       this.token = (incarnation << 8) | (slot + 1)
       Atomics.store(i32, word + SLOT_STATE, 1)

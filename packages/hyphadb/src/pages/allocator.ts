@@ -69,7 +69,16 @@ export class Allocator {
   }
 
   get checkpointInProgress(): boolean {
-    return (this.#i32[L.CHECKPOINT_STATE_I] as number) !== 0
+    return (this.#i32[L.EPOCH_I] as number) - (this.#i32[L.CHECKPOINT_DURABLE_I] as number) === 2
+  }
+
+  /**
+   * The epoch that an image counts for: of the checkpoint in progress if it belongs to it or is older (provisional pages
+   * may be), else the open one. Under the latch.
+   */
+  #effectiveEpoch(epoch: number): number {
+    const open = this.#i32[L.EPOCH_I] as number
+    return this.checkpointInProgress && epoch < open ? open - 1 : open
   }
 
   /** Runs `work` under the latch. Short sections only. */
@@ -142,10 +151,10 @@ export class Allocator {
   // Blocks
 
   /**
-   * A block for the next image of `page`, of the given epoch; listed in flight until `mapPage` or `releaseInFlight`.
+   * A block for the next image of `page` (a map page: minus its number); listed in flight until `mapPage` or `releaseInFlight`.
    * Extends the data file when none is free: HYPHA_DISK_FULL.
    */
-  allocateBlock(page: number, epoch: number): number {
+  allocateBlock(page: number): number {
     return this.exclusively(() => {
       const block = this.#findFreeBlock()
       const word = slotWord(this.participants.slot)
@@ -155,7 +164,7 @@ export class Allocator {
       this.#i32[word + SLOT_IN_FLIGHT_FIRST + count * 2 + 1] = block
       Atomics.store(this.#i32, word + SLOT_IN_FLIGHT, count + 1)
       faultPoint('allocator.listed')
-      this.directory.blockState[block] = BLOCK_FRESH + (epoch & 1)
+      this.directory.blockState[block] = BLOCK_FRESH + ((this.#i32[L.EPOCH_I] as number) & 1)
       this.#i32[L.BLOCKS_FREE_I] = this.freeBlocks - 1
       return block
     })
@@ -220,9 +229,12 @@ export class Allocator {
    */
   mapPage(page: number, block: number, epoch: number, stillValid: () => boolean): boolean {
     return this.exclusively(() => {
-      const good = stillValid() && this.#mayMap(epoch)
-      if (good) this.#update(page, block, epoch, -1)
-      else this.#setBlockFree(block)
+      const effective = this.#effectiveEpoch(epoch)
+      const good = stillValid() && this.#mayMap(effective)
+      if (good) {
+        this.directory.blockState[block] = BLOCK_FRESH + (effective & 1)
+        this.#update(page, block, effective, -1)
+      } else this.#setBlockFree(block)
       this.#unlist(page, block)
       return good
     })
@@ -308,10 +320,53 @@ export class Allocator {
     Atomics.store(i32, L.INTENT_STATE_I, 0)
   }
 
+  // Map pages: chunk n is page -1 - n, directory page n is page -1 - chunksMax - n.
+
+  #mapWord(page: number): number {
+    const { geometry } = this.directory
+    const n = -1 - page
+    return n < geometry.chunksMax
+      ? (geometry.chunkOffset >> 2) + n * 2
+      : (geometry.mapDirectoryOffset >> 2) + (n - geometry.chunksMax) * 2
+  }
+
+  mapPageBlock(page: number): number {
+    return this.#i32[this.#mapWord(page)] as number
+  }
+
+  mapPageChecksum(page: number): number {
+    return this.#i32[this.#mapWord(page) + 1] as number
+  }
+
+  /** The checkpoint in progress has written a map page to `block`. Repeating it after a death in it is safe. */
+  placeMapPage(page: number, block: number, checksum: number, epoch: number): void {
+    this.exclusively(() => {
+      const word = this.#mapWord(page)
+      const old = this.#i32[word] as number
+      this.directory.blockState[block] = BLOCK_FRESH + (epoch & 1)
+      if (old !== 0) {
+        const state = this.directory.blockState[old] as number
+        if (state === BLOCK_STABLE) this.directory.blockState[old] = BLOCK_DOOMED + (epoch & 1)
+        else if (state === BLOCK_FRESH + (epoch & 1)) this.#setBlockFree(old)
+      }
+      this.#i32[word + 1] = checksum
+      Atomics.store(this.#i32, word, block)
+      this.#unlist(page, block)
+    })
+  }
+
+  /** For the builder of a region: a map page as the superblock names it. */
+  loadMapPage(page: number, block: number, checksum: number): void {
+    const word = this.#mapWord(page)
+    this.#i32[word] = block
+    this.#i32[word + 1] = checksum
+  }
+
   // Checkpoint and death
 
   /** Checkpoint `epoch` is durable: its fresh blocks are stable, what it replaced is free. Repeatable. */
   completeCheckpoint(epoch: number): void {
+    Atomics.store(this.#i32, L.CHECKPOINT_COMPLETING_I, epoch)
     const parity = epoch & 1
     const { blockState } = this.directory
     const limit = this.#i32[L.BLOCK_LIMIT_I] as number
@@ -325,6 +380,8 @@ export class Allocator {
     this.side.forEach((_page, block) => {
       if (block > 0) blockState[block] = BLOCK_DOOMED + (parity ^ 1)
     })
+    faultPoint('checkpoint.completing')
+    Atomics.store(this.#i32, L.CHECKPOINT_DURABLE_I, epoch)
     this.side.clear()
     this.#i32[L.BLOCKS_FREE_I] = free
     this.#i32[L.BLOCK_HINT_I] = this.file.firstBlock
@@ -334,17 +391,24 @@ export class Allocator {
     for (let page = pageState.indexOf(fresh); page >= 0 && page < pages; page = pageState.indexOf(fresh, page + 1)) {
       pageState[page] = PAGE_USED
     }
+    Atomics.store(this.#i32, L.CHECKPOINT_COMPLETING_I, 0)
   }
 
-  /** For the reaper: reserved page ids and blocks in flight of a dead participant. Not under the latch. */
-  reap(slot: number): void {
+  /**
+   * For the reaper: reserved page ids and blocks in flight of a dead participant. Not under the latch. `discard` drops a
+   * page from memory: an id is given away only when no frame holds it.
+   */
+  reap(slot: number, discard: (page: number) => void): void {
     this.exclusively(() => {
       const word = slotWord(slot)
       const count = Math.min(IN_FLIGHT_MAX, this.#i32[word + SLOT_IN_FLIGHT] as number)
       for (let i = 0; i < count; i++) {
         const page = this.#i32[word + SLOT_IN_FLIGHT_FIRST + i * 2] as number
         const block = this.#i32[word + SLOT_IN_FLIGHT_FIRST + i * 2 + 1] as number
-        const mapped = (this.directory.blockOf[page] as number) === block || this.side.get(page) === block
+        const mapped =
+          page < 0
+            ? this.mapPageBlock(page) === block
+            : (this.directory.blockOf[page] as number) === block || this.side.get(page) === block
         if (!mapped) this.#setBlockFree(block)
       }
       this.#i32[word + SLOT_IN_FLIGHT] = 0
@@ -353,13 +417,21 @@ export class Allocator {
       const reserved = PAGE_RESERVED + slot
       const epoch = this.#i32[L.EPOCH_I] as number
       for (let page = pageState.indexOf(reserved); page >= 0 && page < limit; page = pageState.indexOf(reserved, page + 1)) {
+        discard(page)
         this.#dropPage(page, epoch)
       }
     })
   }
 
-  /** For the repairer of the latch's dead owner. */
-  recountFree(): void {
+  /** For the repairer of the latch's dead owner, who has taken the latch over. */
+  repair(): void {
+    this.repairIntent()
+    const completing = this.#i32[L.CHECKPOINT_COMPLETING_I] as number
+    if (completing !== 0) this.completeCheckpoint(completing)
+    this.#recountFree()
+  }
+
+  #recountFree(): void {
     const limit = this.#i32[L.BLOCK_LIMIT_I] as number
     let free = 0
     for (let block = this.file.firstBlock; block < limit; block++) {

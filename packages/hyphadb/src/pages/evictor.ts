@@ -177,6 +177,38 @@ export class Evictor {
     Atomics.store(this.frames.state, frame, FRAME_FREE)
   }
 
+  /** Drops a page that nobody refers to, dirty or not. */
+  discard(page: number): void {
+    for (;;) {
+      const frame = Atomics.load(this.pool.region.frameOf, page) - 1
+      if (frame < 0 || (this.frames.page[frame] as number) !== page) return
+      if (!this.exchangeState(frame, FRAME_RESIDENT, owned(FRAME_CLAIMED, this.participants.token))) {
+        if (kindOf(Atomics.load(this.frames.state, frame)) === FRAME_FREE) return
+        continue
+      }
+      if ((this.frames.dirty[frame] as number) !== 0) Atomics.sub(this.#i32, L.DIRTY_COUNT_I, 1)
+      this.#claimed(frame)
+      Atomics.compareExchange(this.pool.region.frameOf, page, frame + 1, 0)
+      this.release(frame)
+      return
+    }
+  }
+
+  /** Makes a page of a reserved id readable: `frame` is ours and filled from byte 4 on. It is dirty from birth. */
+  publish(frame: number, page: number): void {
+    const memory = this.pool.memoryOf(frame)
+    const word = this.pool.baseOf(frame) >> 2
+    const odd = memory.i32[word] as number
+    this.frames.page[frame] = page
+    this.frames.epoch[frame] = this.#i32[L.EPOCH_I] as number
+    this.frames.dirty[frame] = (odd + 1) | 1
+    this.frames.ref[frame] = roundsOf(memory.u8[(word << 2) + PAGE_KIND] as number)
+    Atomics.add(this.#i32, L.DIRTY_COUNT_I, 1)
+    Atomics.store(this.pool.region.frameOf, page, frame + 1)
+    Atomics.store(memory.i32, word, (odd + 1) | 0)
+    Atomics.store(this.frames.state, frame, FRAME_RESIDENT)
+  }
+
   /**
    * Writes a dirty page or shadow to a new block. True: the frame is clean (a shadow: free). False: somebody else is at
    * it, it changes too fast, or it must wait for the checkpoint in progress.
@@ -207,7 +239,7 @@ export class Evictor {
       (page[frame] as number) === pageId
     if (pageId === 0 || !unchanged()) return false
     BufferPool.prepareForDisk(this.#image, this.pool.pageSize)
-    const block = this.allocator.allocateBlock(pageId, epoch)
+    const block = this.allocator.allocateBlock(pageId)
     faultPoint('flush.allocated')
     try {
       this.pool.file.write(block, this.#image.u8)

@@ -1,0 +1,172 @@
+/**
+ * Verify: reads everything and believes nothing. Superblocks, map, every block that a page names, every tree and large
+ * value, who owns each page and block, every record of the log.
+ *
+ * Trees are walked under the commit latch, one table at a time: writers wait for as long as one table takes.
+ */
+import { referencedLength } from '../index/overflow.js'
+import { verifyLog } from '../log/verify.js'
+import * as L from '../memory/layout.js'
+import { PageMemory } from '../memory/page-memory.js'
+import { BLOCK_DOOMED, BLOCK_FREE } from '../pages/allocator.js'
+import { PAGE_FREED, PAGE_RESERVED } from '../pages/directory.js'
+import { readSuperblocks } from '../pages/superblock.js'
+import { CATALOG_ROOT, CATALOG_TABLE, ROOTS_ROOT, ROOTS_TABLE } from '../txn/trees.js'
+import type { Core } from './core.js'
+import type { DatabasePaths } from './creation.js'
+
+export interface VerifyFault {
+  readonly file: string
+  readonly offset?: number
+  readonly table?: number
+  readonly page?: number
+  readonly what: string
+}
+
+export interface VerifyReport {
+  readonly faults: VerifyFault[]
+  readonly pages: number
+  readonly blocks: number
+  readonly tables: number
+  readonly rows: number
+  readonly logRecords: number
+  readonly logBytes: number
+}
+
+const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+const BLOCKS_AT_ONCE = 256
+
+export async function verifyEngine(core: Core, paths: DatabasePaths): Promise<VerifyReport> {
+  const faults: VerifyFault[] = []
+  for (const { offset, what } of readSuperblocks(core.file.file).faults) faults.push({ file: paths.data, offset, what })
+  await core.log.sync()
+  const log = verifyLog({
+    files: core.options.files,
+    directory: paths.log,
+    databaseId: core.region.identity().databaseId,
+    from: core.region.control.f64[L.CHECKPOINT_DURABLE_REDO_F] as number,
+    limit: core.ring.durable,
+  })
+  for (const fault of log.faults) faults.push({ file: fault.file, offset: fault.offset, what: fault.message })
+  const blocks = await verifyBlocks(core, paths, faults)
+  const trees = await verifyTrees(core, paths, faults)
+  return { faults, ...trees, blocks, logRecords: log.records, logBytes: log.bytes }
+}
+
+/** Every block that a page names: readable, whole, and of that page. */
+async function verifyBlocks(core: Core, paths: DatabasePaths, faults: VerifyFault[]): Promise<number> {
+  const { region, pool, file } = core
+  const image = new PageMemory(new ArrayBuffer(pool.pageSize))
+  let checked = 0
+  for (let page = 1; page < (region.control.i32[L.PAGE_LIMIT_I] as number); page++) {
+    const block = Atomics.load(region.blockOf, page)
+    if (block === 0) continue
+    const good = file.read(block, image.u8) && pool.imageIsGood(image, page)
+    // Written anew or freed while it was read: the next image was checked when it was made.
+    if (!good && Atomics.load(region.blockOf, page) === block) {
+      faults.push({ file: paths.data, offset: block * pool.pageSize, page, what: `the block of page ${page} is damaged` })
+    }
+    if (++checked % BLOCKS_AT_ONCE === 0) await turn()
+  }
+  return checked
+}
+
+async function verifyTrees(
+  core: Core,
+  paths: DatabasePaths,
+  faults: VerifyFault[],
+): Promise<{ pages: number; tables: number; rows: number }> {
+  const { commit, checkpoint } = core.latches
+  const owned = new Map<number, number>()
+  let rows = 0
+  const own = (page: number, table: number): void => {
+    const before = owned.get(page)
+    if (before !== undefined) faults.push({ file: paths.data, page, table, what: `page ${page} belongs to tables ${before} and ${table}` })
+    owned.set(page, table)
+  }
+  checkpoint.acquire(core.options.busyTimeoutMs)
+  try {
+    commit.acquire(core.options.busyTimeoutMs)
+    try {
+      const tables = [
+        { tableId: CATALOG_TABLE, root: CATALOG_ROOT },
+        { tableId: ROOTS_TABLE, root: ROOTS_ROOT },
+        ...core.trees.allRoots(),
+      ]
+      for (const { tableId } of tables) rows += verifyTree(core, paths, tableId, faults, own)
+      ownKeptValues(core, own)
+      verifyOwnership(core, paths, owned, faults)
+      return { pages: owned.size, tables: tables.length - 2, rows }
+    } finally {
+      commit.release()
+    }
+  } finally {
+    checkpoint.release()
+    await turn()
+  }
+}
+
+function verifyTree(
+  core: Core,
+  paths: DatabasePaths,
+  tableId: number,
+  faults: VerifyFault[],
+  own: (page: number, table: number) => void,
+): number {
+  const tree = core.trees.of(tableId)
+  if (tree === undefined) return 0
+  const values: Buffer[] = []
+  const result = tree.check(
+    fault => faults.push({ file: paths.data, table: tableId, page: fault.pageId, what: fault.what }),
+    reference => values.push(Buffer.from(reference)),
+  )
+  for (const page of result.pages) own(page, tableId)
+  for (const reference of values) verifyValue(core, paths, tableId, reference, faults, own)
+  return tableId > ROOTS_TABLE + 1 ? result.rows : 0
+}
+
+function verifyValue(
+  core: Core,
+  paths: DatabasePaths,
+  table: number,
+  reference: Buffer,
+  faults: VerifyFault[],
+  own: (page: number, table: number) => void,
+): void {
+  try {
+    for (const page of core.overflow.pagesOf(reference)) own(page, table)
+    const value = core.overflow.read(reference)
+    if (value.length !== referencedLength(reference)) throw new Error('its length differs from the reference')
+  } catch (error) {
+    faults.push({ file: paths.data, table, what: `a large value cannot be read: ${(error as Error).message}` })
+  }
+}
+
+/** Large values of old versions, in the ring and kept beyond it, own their pages too. */
+function ownKeptValues(core: Core, own: (page: number, table: number) => void): void {
+  for (const { tableId, reference } of core.versions.references()) {
+    for (const page of core.overflow.pagesOf(reference)) own(page, tableId)
+  }
+}
+
+function verifyOwnership(core: Core, paths: DatabasePaths, owned: Map<number, number>, faults: VerifyFault[]): void {
+  const { pageState, blockOf, blockState, control } = core.region
+  const limit = control.i32[L.PAGE_LIMIT_I] as number
+  const blocks = new Map<number, number>()
+  for (let page = 1; page < limit; page++) {
+    const state = pageState[page] as number
+    const table = owned.get(page)
+    const inUse = state > 0 && state < PAGE_FREED
+    if (inUse && table === undefined) faults.push({ file: paths.data, page, what: `page ${page} is in use and belongs to nothing` })
+    if (!inUse && table !== undefined) faults.push({ file: paths.data, page, table, what: `page ${page} of table ${table} counts as free (state ${state})` })
+    const block = blockOf[page] as number
+    if (block === 0 || state >= PAGE_RESERVED) continue
+    const other = blocks.get(block)
+    if (other !== undefined) faults.push({ file: paths.data, page, offset: block * core.pool.pageSize, what: `pages ${other} and ${page} name the same block` })
+    blocks.set(block, page)
+    const kind = blockState[block] as number
+    if (kind === BLOCK_FREE || kind >= BLOCK_DOOMED) {
+      faults.push({ file: paths.data, page, offset: block * core.pool.pageSize, what: `the block of page ${page} counts as free` })
+    }
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * Keeps old versions within bounds: trims the ring, moves what snapshots still need into a tree of their own when the
+ * ring is full, and gives up the oldest snapshot when that tree has reached its limit.
+ *
+ * Kept version: key = table (u32), row key, sequence (f64 big-endian: positive ones sort like numbers); value =
+ * f64 replaced by, u32 flags, the row's value. The tree's pages are pages like others, so they may leave memory; recovery
+ * throws the tree away, since no snapshot outlives a region.
+ *
+ * Thread safety: everything but `find` by the holder of the commit latch, between mini-transactions.
+ */
+import type { ControlMemory } from '../memory/control-memory.js'
+import * as L from '../memory/layout.js'
+import type { Snapshots } from '../memory/snapshots.js'
+import {
+  VERSION_DELETED,
+  VERSION_OVERFLOW,
+  type VersionEntry,
+  type VersionRing,
+  type VersionSink,
+  type VersionsBeyond,
+} from '../memory/version-ring.js'
+import type { OverflowValues } from '../index/overflow.js'
+import type { PageChanges } from '../pages/page-changes.js'
+import { KEPT_VERSIONS_TABLE, type Trees } from './trees.js'
+
+const VALUE_HEADER = 12
+/** Rows of the kept tree that one housekeeping section looks at. */
+const TRIM_STEP = 2000
+
+export class Versions implements VersionsBeyond {
+  overflow!: OverflowValues
+  trees!: Trees
+  readonly #entry: VersionEntry = {
+    sequence: 0,
+    supersededBy: 0,
+    tableId: 0,
+    flags: 0,
+    keyStart: 0,
+    keyLength: 0,
+    valueStart: 0,
+    valueLength: 0,
+    entryLength: 0,
+  }
+
+  constructor(
+    readonly control: ControlMemory,
+    readonly ring: VersionRing,
+    readonly snapshots: Snapshots,
+    readonly changes: PageChanges,
+    readonly keptBytesMax: number,
+  ) {
+    ring.beyond = this
+  }
+
+  get keptBytes(): number {
+    return this.control.f64[L.VERSION_SPILL_HEAD_F] as number
+  }
+
+  /** Makes room for what one row's change may push. Never fails. */
+  makeRoom(bytes: number): void {
+    const { ring } = this
+    if (ring.used + bytes <= ring.size >> 1) return
+    this.trim()
+    if (ring.hasRoom(bytes)) return
+    this.#keep(Math.min(ring.size, bytes + (ring.size >> 2)))
+  }
+
+  /** Drops what no snapshot can need. */
+  trim(): void {
+    const floor = this.snapshots.refreshFloor()
+    const entry = this.#entry
+    while (this.ring.oldest(entry) && entry.supersededBy <= floor) this.#drop(entry)
+  }
+
+  #drop(entry: VersionEntry): void {
+    if ((entry.flags & VERSION_OVERFLOW) === 0) {
+      this.ring.dropOldest(entry)
+      return
+    }
+    const reference = Buffer.from(this.control.u8.subarray(entry.valueStart, entry.valueStart + entry.valueLength))
+    this.overflow.free(reference, () => {
+      this.changes.saveControl(L.VERSION_TAIL_F * 8, 8)
+      this.ring.dropOldest(entry)
+    })
+  }
+
+  /** Empties the ring from its old end until so many bytes are free; what somebody needs goes to the tree. */
+  #keep(bytes: number): void {
+    const entry = this.#entry
+    let sequences = this.#needed()
+    while (!this.ring.hasRoom(bytes) && this.ring.oldest(entry)) {
+      if (!isNeeded(sequences, entry.sequence, entry.supersededBy)) {
+        this.#drop(entry)
+        continue
+      }
+      if (this.keptBytes + entry.entryLength > this.keptBytesMax && this.snapshots.revokeOldest()) {
+        sequences = this.#needed()
+        continue
+      }
+      this.#keepOne(entry)
+      this.ring.dropOldest(entry)
+    }
+  }
+
+  #needed(): number[] {
+    const visible = this.control.f64[L.VISIBLE_F] as number
+    return [...this.snapshots.inUse(), visible]
+  }
+
+  #keepOne(entry: VersionEntry): void {
+    const { u8, f64 } = this.control
+    const tree = this.trees.forWriting(KEPT_VERSIONS_TABLE, entry.supersededBy)
+    const key = keptKey(entry.tableId, u8.subarray(entry.keyStart, entry.valueStart), entry.keyLength, entry.sequence)
+    const value = Buffer.alloc(VALUE_HEADER + entry.valueLength)
+    value.writeDoubleLE(entry.supersededBy, 0)
+    value.writeUInt32LE(entry.flags, 8)
+    value.set(u8.subarray(entry.valueStart, entry.valueStart + entry.valueLength), VALUE_HEADER)
+    tree.put(key, key.length, value, 0, value.length, 0, entry.supersededBy)
+    f64[L.VERSION_SPILL_HEAD_F] = this.keptBytes + entry.entryLength
+  }
+
+  find(sequence: number, out: VersionSink, tableId: number, key: Uint8Array, keyLength: number): number {
+    const found = this.#findKept(sequence, out, tableId, key, keyLength)
+    if (found !== -2) return found
+    // Whoever holds a snapshot finds all that it needs here: the row did not exist. Others must look again.
+    return this.snapshots.holds(sequence) ? -1 : -2
+  }
+
+  #findKept(sequence: number, out: VersionSink, tableId: number, key: Uint8Array, keyLength: number): number {
+    const tree = this.trees.of(KEPT_VERSIONS_TABLE)
+    if (tree === undefined) return -2
+    const newest = keptKey(tableId, key, keyLength, sequence)
+    const cursor = tree.cursor({ gte: keptKey(tableId, key, keyLength, 0), lte: newest, reverse: true }, Number.MAX_SAFE_INTEGER)
+    try {
+      while (cursor.next()) {
+        // Longer keys with this one as their beginning sort in between.
+        if (cursor.keyLength !== newest.length || newest.compare(cursor.keyBuffer, 0, newest.length - 8, 0, newest.length - 8) !== 0) {
+          continue
+        }
+        const { buffer, valueStart, valueEnd } = cursor
+        if (buffer.readDoubleLE(valueStart) <= sequence) return -2
+        const length = valueEnd - valueStart - VALUE_HEADER
+        if (out.buffer.length < length) out.buffer = Buffer.allocUnsafe(length)
+        buffer.copy(out.buffer, 0, valueStart + VALUE_HEADER, valueEnd)
+        out.flags = buffer.readUInt32LE(valueStart + 8)
+        out.sequence = cursor.keyBuffer.readDoubleBE(newest.length - 8)
+        return (out.flags & VERSION_DELETED) !== 0 ? -1 : length
+      }
+      return -2
+    } finally {
+      cursor.close()
+    }
+  }
+
+  /** References to large values of versions that are still kept, in the ring and beyond. Commit latch. */
+  *references(): Generator<{ tableId: number; reference: Buffer }> {
+    yield* this.ring.overflowReferences()
+    const cursor = this.trees.of(KEPT_VERSIONS_TABLE)?.cursor({}, Number.MAX_SAFE_INTEGER)
+    while (cursor?.next() === true) {
+      const { buffer, valueStart, valueEnd, keyBuffer } = cursor
+      if ((buffer.readUInt32LE(valueStart + 8) & VERSION_OVERFLOW) === 0) continue
+      yield { tableId: keyBuffer.readUInt32BE(0), reference: Buffer.from(buffer.subarray(valueStart + VALUE_HEADER, valueEnd)) }
+    }
+    cursor?.close()
+  }
+
+  /** Housekeeping: gives up kept versions that nobody needs any more. True when there is nothing left to do. */
+  trimKept(): boolean {
+    const tree = this.trees.of(KEPT_VERSIONS_TABLE)
+    if (tree === undefined) return true
+    const sequences = this.#needed()
+    const visible = this.control.f64[L.VISIBLE_F] as number
+    const cursor = tree.cursor({}, Number.MAX_SAFE_INTEGER)
+    const dead: { key: Buffer; reference: Buffer | undefined; bytes: number }[] = []
+    let looked = 0
+    let alive = 0
+    while (cursor.next()) {
+      const { buffer, valueStart, valueEnd, keyLength, keyBuffer } = cursor
+      const written = keyBuffer.readDoubleBE(keyLength - 8)
+      if (isNeeded(sequences, written, buffer.readDoubleLE(valueStart))) alive++
+      else {
+        const overflow = (buffer.readUInt32LE(valueStart + 8) & VERSION_OVERFLOW) !== 0
+        dead.push({
+          key: Buffer.from(keyBuffer.subarray(0, keyLength)),
+          reference: overflow ? Buffer.from(buffer.subarray(valueStart + VALUE_HEADER, valueEnd)) : undefined,
+          bytes: keyLength + valueEnd - valueStart,
+        })
+      }
+      if (++looked >= TRIM_STEP && dead.length > 0) break
+    }
+    cursor.close()
+    if (alive === 0 && looked < TRIM_STEP && dead.every(row => row.reference === undefined)) {
+      this.control.f64[L.VERSION_SPILL_HEAD_F] = 0
+      return this.trees.remove(KEPT_VERSIONS_TABLE, visible, 1000, () => {})
+    }
+    for (const row of dead) this.#forget(row.key, row.reference, row.bytes)
+    return looked < TRIM_STEP
+  }
+
+  #forget(key: Buffer, reference: Buffer | undefined, bytes: number): void {
+    const tree = this.trees.of(KEPT_VERSIONS_TABLE)
+    // The value first: a death in between leaves a row whose value is gone and which nobody needs.
+    if (reference !== undefined) this.overflow.free(reference, () => {})
+    tree?.delete(key, key.length, Number.MAX_SAFE_INTEGER)
+    tree?.purge(key, key.length)
+    this.control.f64[L.VERSION_SPILL_HEAD_F] = Math.max(0, this.keptBytes - bytes)
+  }
+}
+
+function isNeeded(sequences: readonly number[], from: number, to: number): boolean {
+  for (const sequence of sequences) if (sequence >= from && sequence < to) return true
+  return false
+}
+
+function keptKey(tableId: number, key: Uint8Array, keyLength: number, sequence: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4 + keyLength + 8)
+  bytes.writeUInt32BE(tableId, 0)
+  bytes.set(keyLength === key.length ? key : key.subarray(0, keyLength), 4)
+  bytes.writeDoubleBE(sequence, 4 + keyLength)
+  return bytes
+}
