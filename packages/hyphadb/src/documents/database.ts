@@ -11,6 +11,8 @@ import {
   SnapshotCollection,
   TransactionCollection,
 } from './collection.js'
+import type { EngineStats } from '../engine/stats.js'
+import type { VerifyReport } from '../engine/verify.js'
 import type { DocumentEngine } from './document-engine.js'
 import { KeyScratch } from './keys.js'
 import { checkSchema, type StandardSchema } from './schema.js'
@@ -126,6 +128,18 @@ export class Database {
 
   checkpoint(): Promise<void> {
     return this.engine.checkpoint()
+  }
+
+  /** Reads every block, page, tree, large value and log record, and reports every fault. */
+  verify(): Promise<VerifyReport> {
+    this.assertOpen()
+    return this.engine.verify()
+  }
+
+  /** Figures of pool, data file, log, transactions, snapshots and participants. */
+  stats(): EngineStats {
+    this.assertOpen()
+    return this.engine.stats()
   }
 
   async close(): Promise<void> {

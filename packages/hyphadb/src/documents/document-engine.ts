@@ -3,6 +3,8 @@
  * a table, and how long a key may be.
  */
 import type { Engine } from '../engine/api.js'
+import type { EngineStats } from '../engine/stats.js'
+import type { VerifyReport } from '../engine/verify.js'
 
 export interface DocumentEngine extends Engine {
   /**
@@ -12,4 +14,7 @@ export interface DocumentEngine extends Engine {
   readonly catalogVersion: number
   /** Follows from the page size. */
   readonly maximumKeyBytes: number
+  /** Reads everything and reports every fault. */
+  verify(): Promise<VerifyReport>
+  stats(): EngineStats
 }

@@ -236,6 +236,14 @@ function applyWrite(rows: Row[], write: Write): void {
 }
 
 export class FakeEngine implements DocumentEngine {
+  verify(): Promise<never> {
+    return Promise.reject(new Error('the fake engine has nothing to verify'))
+  }
+
+  stats(): never {
+    throw new Error('the fake engine has no figures')
+  }
+
   readonly latest: Reader = new Latest(this)
   readonly maximumKeyBytes: number = 2048
   catalogVersion = 1

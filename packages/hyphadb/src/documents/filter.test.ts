@@ -25,7 +25,7 @@ const leaf = fc.oneof({ weight: 4, arbitrary: scalar }, { weight: 1, arbitrary: 
 const inner = fc.dictionary(fc.constantFrom('a', 'b', 'c'), leaf, { maxKeys: 3, noNullPrototype: true })
 const document = fc.dictionary(
   fc.constantFrom('a', 'b', 'c'),
-  fc.oneof({ weight: 3, arbitrary: leaf }, { weight: 2, arbitrary: inner }, { weight: 1, arbitrary: fc.array(inner, { maxLength: 3 }) }),
+  fc.oneof({ weight: 3, arbitrary: leaf }, { weight: 2, arbitrary: inner }),
   { maxKeys: 3, noNullPrototype: true },
 )
 /** In lists mingo finds null less often than alone, MongoDB (and we) just as often. */
@@ -49,7 +49,6 @@ const operators: fc.Arbitrary<unknown> = fc.oneof(
 const arrayOperators: fc.Arbitrary<unknown> = fc.oneof(
   fc.record({ $size: fc.nat(3) }),
   fc.record({ $elemMatch: fc.record({ $gte: ordered, $lt: ordered }) }),
-  fc.record({ $elemMatch: fc.record({ a: scalar, b: fc.record({ $gt: ordered }) }) }),
 )
 const condition = fc.oneof(
   { weight: 5, arbitrary: fc.dictionary(field, operators, { minKeys: 1, maxKeys: 2, noNullPrototype: true }) },
@@ -63,6 +62,7 @@ const filter: fc.Arbitrary<Filter> = fc.oneof(
 )
 
 describe('a filter', () => {
+  // But for arrays of objects: there mingo joins the values of all items into one list before it asks.
   it('matches what mingo matches', () => {
     fc.assert(
       fc.property(filter, document, (wanted, candidate) => {
@@ -98,6 +98,27 @@ describe('a filter', () => {
     expect(matches({ a: { b: 1 } }, { a: { b: 1, c: 1 } })).toBe(false)
     expect(matches({ a: [1, [2]] }, { a: [1, [2]] })).toBe(true)
     expect(matches({ a: { $in: [[1], { b: 1 }] } }, { a: { b: 1 } })).toBe(true)
+  })
+
+  it('asks each object of an array on the way, as MongoDB does', () => {
+    const order = { items: [{ sku: 'a', sizes: [1, 5] }, { sku: 'b' }, 7, new Date(0)] }
+    expect(matches({ 'items.sku': 'b' }, order)).toBe(true)
+    expect(matches({ 'items.0.sku': 'b' }, order)).toBe(false)
+    expect(matches({ 'items.1.sku': 'b' }, order)).toBe(true)
+    expect(matches({ 'items.sku': { $ne: 'b' } }, order)).toBe(false)
+    expect(matches({ 'items.sku': { $gt: 'a', $lt: 'b' } }, order)).toBe(true) // each by another item
+    expect(matches({ items: { $elemMatch: { sku: { $gt: 'a', $lt: 'b' } } } }, order)).toBe(false)
+    expect(matches({ 'items.sizes': { $size: 2 } }, order)).toBe(true)
+    expect(matches({ 'items.sizes': 5 }, order)).toBe(true)
+    expect(matches({ 'items.sizes': null }, order)).toBe(true)
+    expect(matches({ 'items.sku': null }, order)).toBe(false)
+    expect(matches({ 'items.sizes': { $exists: false } }, order)).toBe(false)
+    expect(matches({ 'items.none': { $exists: false } }, order)).toBe(true)
+    expect(matches({ 'items.sku': { $all: ['a', 'b'] } }, order)).toBe(true)
+    expect(matches({ items: { $elemMatch: { sku: 'a', sizes: { $gt: 4 } } } }, order)).toBe(true)
+    expect(matches({ items: { $elemMatch: { sku: 'b', sizes: { $gt: 4 } } } }, order)).toBe(false)
+    expect(matches({ items: 7 }, order)).toBe(true)
+    expect(matches({ 'items.length': 4 }, order)).toBe(false)
   })
 
   it('takes remainders of numbers and bigints, of nothing else', () => {

@@ -25,8 +25,11 @@ export function parsePath(text: string, what: string): Path {
   return { text, steps, field }
 }
 
+/** What has fields: not a Date, bytes, a Map or a Set. */
 function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
 }
 
 function own(object: Record<string, unknown>, step: string): unknown {
@@ -59,7 +62,7 @@ function descendArray(items: readonly unknown[], steps: readonly string[], step:
     descend(items[Number(steps[step])], steps, step + 1, leaves)
   }
   for (const item of items) {
-    if (isObject(item) && !Array.isArray(item)) descend(item, steps, step, leaves)
+    if (isObject(item)) descend(item, steps, step, leaves)
   }
 }
 
