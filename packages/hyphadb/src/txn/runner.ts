@@ -39,8 +39,6 @@ const pause = (milliseconds: number): Promise<void> => new Promise(resolve => se
 export class Runner {
   readonly #i32: Int32Array
   readonly #f64: Float64Array
-  /** The thread is between begin and end of a synchronous callback. */
-  #inside = false
 
   constructor(readonly parts: RunnerParts) {
     this.#i32 = parts.control.i32
@@ -121,36 +119,28 @@ export class Runner {
   }
 
   transactSync<T>(work: (tx: OpenTransaction) => T, options: TransactionOptions = {}): T {
-    if (this.#inside) {
-      throw new HyphaError('HYPHA_INVALID', 'transactSync inside transactSync: use the transaction that is open')
-    }
-    this.#inside = true
     const losses = new Losses(this, options)
-    try {
-      for (;;) {
-        this.#waitForReservationSync()
-        const tx = this.#begin(options)
-        try {
-          const result = work(tx)
-          if (isPromise(result)) {
-            throw new HyphaError('HYPHA_INVALID', 'The callback of transactSync returned a promise. Use transaction() for asynchronous work')
-          }
-          const committed = tx.tryCommit(false)
-          if (committed !== undefined && committed.end >= 0) {
-            losses.won()
-            if (committed.end > 0) this.#settleSync(options.durability)
-            return result
-          }
-        } catch (error) {
-          losses.won()
-          throw error
-        } finally {
-          tx.close()
+    for (;;) {
+      this.#waitForReservationSync()
+      const tx = this.#begin(options)
+      try {
+        const result = work(tx)
+        if (isPromise(result)) {
+          throw new HyphaError('HYPHA_INVALID', 'The callback of transactSync returned a promise. Use transaction() for asynchronous work')
         }
-        losses.another()
+        const committed = tx.tryCommit(false)
+        if (committed !== undefined && committed.end >= 0) {
+          losses.won()
+          if (committed.end > 0) this.#settleSync(options.durability)
+          return result
+        }
+      } catch (error) {
+        losses.won()
+        throw error
+      } finally {
+        tx.close()
       }
-    } finally {
-      this.#inside = false
+      losses.another()
     }
   }
 
