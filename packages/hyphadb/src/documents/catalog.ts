@@ -71,6 +71,19 @@ function isPlainIndex(table: Table): boolean {
   return table.options.kind === 'index' && Array.isArray(table.options.on)
 }
 
+/**
+ * Thrown out of a transaction's callback that needs a table which does not exist: a table cannot be created in the middle
+ * of a transaction. Whoever runs the transaction creates it and runs the callback again.
+ */
+export class MissingTable extends HyphaError {
+  constructor(
+    name: string,
+    readonly create: () => void,
+  ) {
+    super('HYPHA_NOT_FOUND', `'${name}' does not exist yet, and the transaction that would create it was not allowed to run again`)
+  }
+}
+
 export class Catalog {
   private version = Number.NaN
   private readonly states = new Map<string, CollectionState | undefined>()
@@ -91,6 +104,7 @@ export class Catalog {
   ensure(name: string, key: string): CollectionState {
     const known = this.state(name)
     if (known !== undefined) return known
+    this.shapesTable() // before the collection: who finds the collection can store shapes
     this.engine.openTable(name, { kind: 'collection', key })
     const created = this.state(name)
     if (created === undefined) throw new HyphaError('HYPHA_ASSERTION', 'a table that was just opened is not in the catalog')

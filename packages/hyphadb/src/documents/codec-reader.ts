@@ -35,12 +35,11 @@ import {
   TRUE,
   UNDEFINED,
 } from './format.js'
-import type { RawBuffer } from './keys.js'
 import type { Shape, ShapeRegistry } from './shapes.js'
 
 const COMPILE_AFTER_USES = 16
 
-let source: RawBuffer
+let source: Buffer
 let position = 0
 /** Where the root value has to end. */
 let valuesEnd = 0
@@ -85,7 +84,7 @@ function decode(buffer: Buffer, start: number, end: number, shapes: ShapeRegistr
     registry = shapes
     lastShape = undefined
   }
-  source = buffer as RawBuffer
+  source = buffer
   documentShapeCount = 0
   openText(start, end)
   position = start + 1

@@ -38,7 +38,6 @@ import {
   TRUE,
   UNDEFINED,
 } from './format.js'
-import type { RawBuffer } from './keys.js'
 import { explainRefusal } from './refusal.js'
 import { type Shape, type ShapeRegistry, sameNames } from './shapes.js'
 import { isWellFormed } from './unicode.js'
@@ -49,7 +48,7 @@ const SLACK_BYTES = 16
 /** A shape's writer is compiled after so many objects: compiling costs about as much as writing a hundred fields. */
 const COMPILE_AFTER_USES = 16
 
-let slab = Buffer.allocUnsafeSlow(SLAB_BYTES) as RawBuffer
+let slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
 let safeEnd = SLAB_BYTES - SLACK_BYTES
 let start = 0
 let position = 0
@@ -143,7 +142,7 @@ function reserve(bytes: number): void {
 function grow(bytes: number): void {
   const written = position - start
   const wanted = (written + bytes) * 2 + SLACK_BYTES
-  const next = Buffer.allocUnsafeSlow(wanted > SLAB_BYTES ? wanted : SLAB_BYTES) as RawBuffer
+  const next = Buffer.allocUnsafeSlow(wanted > SLAB_BYTES ? wanted : SLAB_BYTES)
   if (written > 0) slab.copy(next, 0, start, position)
   slab = next
   safeEnd = next.length - SLACK_BYTES

@@ -4,8 +4,7 @@
  */
 import { HyphaError } from '../base/errors.js'
 import type { Durability, Reader, Snapshot, Transaction } from '../engine/api.js'
-import type { CollectionState, IndexOptions } from './catalog.js'
-import { checkIndex } from './catalog.js'
+import { checkIndex, type CollectionState, type IndexOptions, MissingTable } from './catalog.js'
 import { decodeDocument } from './codec-reader.js'
 import type { Filter } from './filter.js'
 import { BUILD_AT_ONCE_DOCUMENTS, buildInBackground, buildNow } from './index-build.js'
@@ -226,7 +225,7 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
     const { entry, context } = this
     context.catalog.ensure(entry.name, entry.key)
     return context.engine.transact(
-      (tx) => writeDocument(context, tx, entry.name, context.catalog.ensure(entry.name, entry.key), document, mode),
+      (tx) => writeDocument(context, tx, entry.name, present(context.catalog.state(entry.name), entry.name), document, mode),
       this.options(options),
     )
   }
@@ -240,7 +239,7 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
     }
     context.catalog.ensure(entry.name, entry.key)
     return context.engine.transact((tx) => {
-      const state = context.catalog.ensure(entry.name, entry.key)
+      const state = present(context.catalog.state(entry.name), entry.name)
       return valid.map((document) => writeDocument(context, tx, entry.name, state, document, mode))
     }, this.options(options))
   }
@@ -302,8 +301,9 @@ export class TransactionCollection<T extends object = Document, Input = T> exten
   private write(document: Input, mode: WriteMode): Key {
     const { entry, context } = this
     const valid = validateSync(entry.schema, document as object, entry.name)
-    const tx = this.tx()
-    return writeDocument(context, tx, entry.name, context.catalog.ensure(entry.name, entry.key), valid, mode)
+    const state = context.catalog.state(entry.name)
+    if (state === undefined) throw new MissingTable(entry.name, () => void context.catalog.ensure(entry.name, entry.key))
+    return writeDocument(context, this.tx(), entry.name, state, valid, mode)
   }
 }
 
@@ -331,6 +331,12 @@ export class SnapshotCollection<T extends object = Document> extends Reads<T> {
   getMany(ids: Iterable<Key>): (T | undefined)[] {
     return Array.from(ids, (id) => this.get(id))
   }
+}
+
+/** The state of a collection that existed before the transaction began. */
+function present(state: CollectionState | undefined, collection: string): CollectionState {
+  if (state === undefined) throw new HyphaError('HYPHA_NOT_FOUND', `Collection '${collection}' was dropped meanwhile`)
+  return state
 }
 
 function notFound(collection: string, id: Key): HyphaError {

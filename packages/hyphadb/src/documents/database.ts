@@ -1,7 +1,7 @@
 /** The database as the application sees it: collections, tables, transactions and snapshots over one engine. */
 import { HyphaError } from '../base/errors.js'
 import type { Durability, Snapshot, Transaction, TransactionOptions } from '../engine/api.js'
-import { Catalog, checkKey, checkName, DEFAULT_KEY, type IndexOptions } from './catalog.js'
+import { Catalog, checkKey, checkName, DEFAULT_KEY, type IndexOptions, MissingTable } from './catalog.js'
 import {
   addIndex,
   buildIfNeeded,
@@ -97,22 +97,29 @@ export class Database {
    *
    * @throws HYPHA_CONFLICT when it kept losing.
    */
-  transaction<T>(work: (tx: DocumentTransaction) => T | Promise<T>, options: TransactionOptions = {}): Promise<T> {
-    this.assertOpen()
-    return this.engine.transact((tx) => this.run(tx, work), this.withDurability(options))
+  async transaction<T>(work: (tx: DocumentTransaction) => T | Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    for (;;) {
+      this.assertOpen()
+      try {
+        return await this.engine.transact((tx) => this.run(tx, work), this.withDurability(options))
+      } catch (error) {
+        if (!(error instanceof MissingTable)) throw error
+        error.create()
+      }
+    }
   }
 
-  /** The same without a promise: committed when the call returns, durable within the flush interval. */
+  /** The same without a promise. With durability 'commit' the call returns when the transaction is on disk. */
   transactionSync<T>(work: (tx: DocumentTransaction) => T, options: TransactionOptions = {}): T {
-    this.assertOpen()
-    return this.engine.transactSync((tx) => {
-      const result = this.run(tx, work)
-      if (result instanceof Promise) {
-        result.catch(() => undefined)
-        throw new HyphaError('HYPHA_INVALID', 'The callback of transactionSync returned a promise: use transaction')
+    for (;;) {
+      this.assertOpen()
+      try {
+        return this.engine.transactSync((tx) => withoutPromise(this.run(tx, work)), this.withDurability(options))
+      } catch (error) {
+        if (!(error instanceof MissingTable)) throw error
+        error.create()
       }
-      return result
-    }, options)
+    }
   }
 
   /** The database as it is now, for as long as the snapshot is open. Close it: old versions are kept for it. */
@@ -209,6 +216,12 @@ export class Database {
   }
 }
 
+function withoutPromise<T>(result: T): T {
+  if (!(result instanceof Promise)) return result
+  result.catch(() => undefined)
+  throw new HyphaError('HYPHA_INVALID', 'The callback of transactionSync returned a promise: use transaction')
+}
+
 /** What the callback of a transaction works with; of no use afterwards. */
 export class DocumentTransaction {
   private finished = false
@@ -225,7 +238,9 @@ export class DocumentTransaction {
   }
 
   table<V = Uint8Array>(name: string, options?: ByteTableOptions): TransactionTable<V> {
-    return new TransactionTable<V>(openByteTable(this.context.engine, name, options), this.context.scratch, () => this.current())
+    const { engine, scratch } = this.context
+    if (engine.lookupTable(name) === undefined) throw new MissingTable(name, () => void openByteTable(engine, name, options))
+    return new TransactionTable<V>(openByteTable(engine, name, options), scratch, () => this.current())
   }
 
   /** @internal */
@@ -258,7 +273,9 @@ export class DatabaseSnapshot {
   }
 
   table<V = Uint8Array>(name: string): SnapshotTable<V> {
-    return new SnapshotTable<V>(openByteTable(this.context.engine, name, undefined), this.context.scratch, this.snapshot)
+    const { engine, scratch } = this.context
+    if (engine.lookupTable(name) === undefined) throw new HyphaError('HYPHA_NOT_FOUND', `There is no table '${name}'`)
+    return new SnapshotTable<V>(openByteTable(engine, name, undefined), scratch, this.snapshot)
   }
 
   close(): void {

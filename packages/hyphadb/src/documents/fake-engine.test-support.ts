@@ -260,6 +260,7 @@ export class FakeEngine implements DocumentEngine {
   private readonly data = new Map<number, Rows>()
   private readonly history: Commit[] = []
   private nextTable = 1
+  private inside = false
 
   rowsOf(table: Table): Rows {
     const rows = this.data.get(table.id)
@@ -272,9 +273,11 @@ export class FakeEngine implements DocumentEngine {
     return rows.list
   }
   openTable(name: string, options: TableOptions = {}): Table {
+    if (this.inside) throw new HyphaError('HYPHA_INVALID', 'A table is opened inside a transaction')
     const known = this.byName.get(name)
     if (known !== undefined) {
-      if (JSON.stringify(known.options) !== JSON.stringify(options)) {
+      const contradicts = Object.keys(options).some((each) => JSON.stringify(known.options[each]) !== JSON.stringify(options[each]))
+      if (contradicts) {
         throw new HyphaError('HYPHA_INVALID', `Table '${name}' has other options`)
       }
       return known
@@ -327,13 +330,21 @@ export class FakeEngine implements DocumentEngine {
     for (let attempt = 0; ; attempt++) {
       this.attempts++
       const transaction = new FakeTransaction(this)
-      const result = work(transaction)
+      const result = this.call(work, transaction)
       try {
         this.commit(transaction)
         return result
       } catch (error) {
         this.giveUp(error, attempt, options)
       }
+    }
+  }
+  private call<T>(work: (tx: Transaction) => T, transaction: FakeTransaction): T {
+    this.inside = true
+    try {
+      return work(transaction)
+    } finally {
+      this.inside = false
     }
   }
   private giveUp(error: unknown, attempt: number, options: TransactionOptions): void {
@@ -359,7 +370,7 @@ export class FakeEngine implements DocumentEngine {
       }
       return Promise.resolve(result)
     }
-    const result = work(transaction)
+    const result = this.call(work, transaction)
     return result instanceof Promise ? result.then(finish) : finish(result)
   }
   put(table: Table, key: Uint8Array, value: Uint8Array): Promise<void> {

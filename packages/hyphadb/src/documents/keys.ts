@@ -30,6 +30,7 @@
  *    objects and strings that are not well-formed unicode are refused as keys.
  * 3. Strings order by code point, as utf-8 does, not by UTF-16 unit as `<` does.
  */
+import '../base/buffer-methods.js'
 import { HyphaError } from '../base/errors.js'
 import { isWellFormed } from './unicode.js'
 
@@ -60,14 +61,6 @@ const LOOP_UNITS = 24
 
 const doubleScratch = new Float64Array(1)
 const wordScratch = new Int32Array(doubleScratch.buffer)
-
-/** The Buffer methods that skip argument parsing; documented by long use, half the time of `write` and `toString`. */
-export interface RawBuffer extends Buffer {
-  utf8Write(text: string, offset: number, length?: number): number
-  latin1Write(text: string, offset: number, length?: number): number
-  utf8Slice(start: number, end: number): string
-  latin1Slice(start: number, end: number): string
-}
 
 /** Set by `encodeIndexValue`: decoding the entry would not give back the value exactly. */
 let inexact = false
@@ -205,7 +198,7 @@ function encodeLongString(value: string, buffer: Buffer, offset: number, path: s
   const start = offset + 1
   if (start + value.length * 3 + 1 > buffer.length && start + Buffer.byteLength(value) + 1 > buffer.length) return -1
   buffer[offset] = TAG_STRING
-  const end = start + (buffer as RawBuffer).utf8Write(value, start)
+  const end = start + buffer.utf8Write(value, start)
   if (end - start !== value.length && !isWellFormed(value)) {
     throw refused(path, 'is a string with half a surrogate pair, which is not unicode')
   }
@@ -314,8 +307,8 @@ export function decodeKey(buffer: Buffer, offset = 0, limit = buffer.length): Ke
     case TAG_STRING: {
       const end = findEnd(buffer, offset + 1, limit)
       decodedEnd = end + 1
-      if (!lastEscaped) return (buffer as RawBuffer).utf8Slice(offset + 1, end)
-      return (unescape(buffer, offset + 1, end) as RawBuffer).utf8Slice(0, end - offset - 1 - lastEscaped)
+      if (!lastEscaped) return buffer.utf8Slice(offset + 1, end)
+      return unescape(buffer, offset + 1, end).utf8Slice(0, end - offset - 1 - lastEscaped)
     }
     case TAG_BYTES: {
       const end = findEnd(buffer, offset + 1, limit)

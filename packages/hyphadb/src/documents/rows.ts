@@ -6,7 +6,7 @@ import type { Cursor, Reader, Table } from '../engine/api.js'
 import type { ByteRange } from './bounds.js'
 import { decodeDocument } from './codec-reader.js'
 import { EntryReader, FLAG_INEXACT, FLAG_SEVERAL, type OpenIndex } from './index-entries.js'
-import { decodeKey, keyEnd, type RawBuffer, skipKey } from './keys.js'
+import { decodeKey, keyEnd, skipKey } from './keys.js'
 import { compileFilter, type Matcher } from './matcher.js'
 import type { AccessPlan, Plan } from './plan.js'
 import type { ShapeRegistry } from './shapes.js'
@@ -177,7 +177,7 @@ function indexOf(plan: AccessPlan): OpenIndex {
 }
 
 function isNew(seen: Set<string>, key: Buffer, start: number, end: number): boolean {
-  const text = (key as RawBuffer).latin1Slice(start, end)
+  const text = key.latin1Slice(start, end)
   if (seen.has(text)) return false
   seen.add(text)
   return true

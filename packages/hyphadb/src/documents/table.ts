@@ -66,8 +66,8 @@ export function openByteTable(engine: Engine, name: string, options: ByteTableOp
     throw new HyphaError('HYPHA_INVALID', `'${name}' is a collection: use db.collection('${name}')`)
   }
   if (known !== undefined && options === undefined) return known
-  const wanted: TableOptions = { keys: options?.keys ?? 'sorted', log: options?.log ?? 'shared', value: value ?? 'bytes' }
-  return engine.openTable(name, wanted)
+  const given: TableOptions = { ...options }
+  return engine.openTable(name, known === undefined ? { keys: 'sorted', log: 'shared', value: 'bytes', ...given } : given)
 }
 
 abstract class TableReads<V> {
