@@ -162,7 +162,7 @@ export class Region {
     try {
       if (probe.fileBytes() < 4096) return undefined
       probe.follow(4096)
-      header = new ControlMemory(probe.view, Number(probe.address))
+      header = new ControlMemory(probe.view.slice(0, 4096), 0)
     } finally {
       probe.close()
     }
