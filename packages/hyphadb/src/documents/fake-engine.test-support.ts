@@ -273,7 +273,6 @@ export class FakeEngine implements DocumentEngine {
     return rows.list
   }
   openTable(name: string, options: TableOptions = {}): Table {
-    if (this.inside) throw new HyphaError('HYPHA_INVALID', 'A table is opened inside a transaction')
     const known = this.byName.get(name)
     if (known !== undefined) {
       const contradicts = Object.keys(options).some((each) => JSON.stringify(known.options[each]) !== JSON.stringify(options[each]))
@@ -282,6 +281,7 @@ export class FakeEngine implements DocumentEngine {
       }
       return known
     }
+    if (this.inside) throw new HyphaError('HYPHA_INVALID', 'A table is created inside a transaction')
     const table: Table = { id: this.nextTable++, name, options: structuredClone(options) }
     this.byName.set(name, table)
     this.data.set(table.id, { list: [], shared: false })

@@ -25,7 +25,8 @@ interface ValueCodec {
   decode(bytes: Buffer): unknown
 }
 
-const packr = new Packr({ useRecords: false, moreTypes: true, structuredClone: true })
+/** Objects are packed as records (with their names, once per value), so that maps stay Maps. */
+const packr = new Packr({ useRecords: true, moreTypes: true, useBigIntExtension: true })
 
 const codecs: Readonly<Record<'bytes' | 'json' | 'msgpack', ValueCodec>> = {
   bytes: {
