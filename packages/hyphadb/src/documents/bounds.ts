@@ -44,8 +44,8 @@ export interface FieldBounds {
   readonly range: ByteRange | undefined
   /** Tests that the bounds answer completely. */
   readonly consumed: readonly Test[]
-  /** For explain(). */
-  readonly text: string
+  /** The tests that they come from, for explain(). */
+  readonly from: readonly Test[]
   /** No value in these bounds is null or absent. */
   readonly present: boolean
 }
@@ -95,17 +95,10 @@ function isBoundable(value: unknown, context: BoundsContext): boolean {
 function encode(value: unknown, context: BoundsContext): Uint8Array | undefined {
   try {
     const end = context.scratch.appendIndexed(value, 0, 'filter')
-    return Uint8Array.from(context.scratch.buffer.subarray(0, end))
+    return context.scratch.copyWith(end)
   } catch {
     return undefined // longer than a key can be, or no unicode: let the filter say no
   }
-}
-
-function describe(value: unknown): string {
-  if (typeof value === 'bigint') return `${value}n`
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'Invalid Date' : value.toISOString()
-  if (value instanceof Uint8Array) return `0x${Buffer.from(value).toString('hex')}`
-  return JSON.stringify(value) ?? String(value)
 }
 
 /** The bounds that these tests on one field give; undefined when they give none. */
@@ -138,7 +131,7 @@ function pointsOf(test: Test, context: BoundsContext): FieldBounds | undefined {
     points: points.filter((point, i) => i === 0 || compareBytes(points[i - 1], point) !== 0),
     range: undefined,
     consumed: [test],
-    text: values.length === 1 ? `= ${describe(values[0])}` : `in [${values.map(describe).join(', ')}]`,
+    from: [test],
     present: values.every((value) => value !== null),
   }
 }
@@ -148,7 +141,7 @@ function rangeOf(tests: readonly Test[], context: BoundsContext): FieldBounds | 
   let lt: Uint8Array | undefined
   let present = false
   const consumed: Test[] = []
-  const texts: string[] = []
+  const from: Test[] = []
   for (const test of tests) {
     const range = rangeOfTest(test, context)
     if (range === undefined) continue
@@ -156,19 +149,16 @@ function rangeOf(tests: readonly Test[], context: BoundsContext): FieldBounds | 
     if (lt === undefined || compareBytes(range.lt, lt) < 0) lt = range.lt
     if (test.kind !== 'regex') consumed.push(test)
     present ||= range.present
-    texts.push(range.text)
+    from.push(test)
     if (context.several) break
   }
   if (gte === undefined || lt === undefined) return undefined
-  return { points: undefined, range: { gte, lt }, consumed, text: texts.join(' and '), present }
+  return { points: undefined, range: { gte, lt }, consumed, from, present }
 }
 
 interface TestRange extends ByteRange {
-  readonly text: string
   readonly present: boolean
 }
-
-const SIGNS = { gt: '>', gte: '>=', lt: '<', lte: '<=' } as const
 
 function rangeOfTest(test: Test, context: BoundsContext): TestRange | undefined {
   if (test.kind === 'regex') return prefixRange(test.pattern, context)
@@ -178,17 +168,16 @@ function rangeOfTest(test: Test, context: BoundsContext): TestRange | undefined 
   const bound = encode(test.value, context)
   if (bound === undefined) return undefined
   const [first, last] = CLASS_TAGS[rank]
-  const text = `${SIGNS[test.kind]} ${describe(test.value)}`
   const present = rank !== RANK_NULL
   switch (test.kind) {
     case 'gt':
-      return { gte: beyond(bound), lt: Uint8Array.of(last), text, present }
+      return { gte: beyond(bound), lt: Uint8Array.of(last), present }
     case 'gte':
-      return { gte: bound, lt: Uint8Array.of(last), text, present }
+      return { gte: bound, lt: Uint8Array.of(last), present }
     case 'lt':
-      return { gte: Uint8Array.of(first), lt: bound, text, present }
+      return { gte: Uint8Array.of(first), lt: bound, present }
     default:
-      return { gte: Uint8Array.of(first), lt: beyond(bound), text, present }
+      return { gte: Uint8Array.of(first), lt: beyond(bound), present }
   }
 }
 
@@ -203,7 +192,7 @@ function prefixRange(pattern: RegExp, context: BoundsContext): TestRange | undef
   const gte = encoded.subarray(0, encoded.length - 1)
   const lt = Uint8Array.from(gte)
   lt[lt.length - 1]++ // the last byte of an ASCII literal, far from 0xff
-  return { gte, lt, text: `starts with ${describe(literal)}`, present: true }
+  return { gte, lt, present: true }
 }
 
 /** Puts a prefix in front of what a field's bounds allow: the ranges of a compound key, ascending. */
@@ -212,7 +201,7 @@ export function extendRanges(prefixes: readonly Uint8Array[], bounds: FieldBound
   for (const prefix of prefixes) {
     if (bounds.points !== undefined) {
       for (const point of bounds.points) {
-        const key = concatenate(prefix, point)
+        const key = prefix.length === 0 ? point : concatenate(prefix, point)
         ranges.push({ gte: key, lt: beyond(key) })
       }
     } else if (bounds.range !== undefined && compareBytes(bounds.range.gte, bounds.range.lt) < 0) {
@@ -220,4 +209,36 @@ export function extendRanges(prefixes: readonly Uint8Array[], bounds: FieldBound
     }
   }
   return ranges
+}
+
+const SIGNS = { gt: '>', gte: '>=', lt: '<', lte: '<=' } as const
+
+function describe(value: unknown): string {
+  if (typeof value === 'bigint') return `${value}n`
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? 'Invalid Date' : value.toISOString()
+  if (value instanceof Uint8Array) return `0x${Buffer.from(value).toString('hex')}`
+  return JSON.stringify(value) ?? String(value)
+}
+
+function describeTest(test: Test): string {
+  switch (test.kind) {
+    case 'eq':
+      return `= ${describe(test.value)}`
+    case 'in':
+      return `in [${test.values.map(describe).join(', ')}]`
+    case 'gt':
+    case 'gte':
+    case 'lt':
+    case 'lte':
+      return `${SIGNS[test.kind]} ${describe(test.value)}`
+    case 'regex':
+      return `starts like ${String(test.pattern)}`
+    default:
+      return test.kind
+  }
+}
+
+/** What the bounds ask of their field, in words. */
+export function describeBounds(bounds: FieldBounds): string {
+  return bounds.from.map(describeTest).join(' and ')
 }

@@ -17,7 +17,7 @@ import { MAX_TABLE_NAME_BYTES } from '../base/limits.js'
 import type { Table, TableOptions } from '../engine/api.js'
 import type { DocumentEngine } from './document-engine.js'
 import { type IndexDefinition, OpenIndex } from './index-entries.js'
-import { parsePath } from './paths.js'
+import { type Path, parsePath } from './paths.js'
 
 export const DEFAULT_KEY = 'id'
 const SHAPES_TABLE = 'hypha/shapes'
@@ -35,6 +35,7 @@ export interface IndexOptions {
 export interface CollectionState {
   readonly table: Table
   readonly key: string
+  readonly keyPath: Path
   readonly indexes: readonly OpenIndex[]
 }
 
@@ -170,7 +171,8 @@ export class Catalog {
       .filter((each) => each.name.startsWith(prefix) && isPlainIndex(each))
       .sort((a, b) => a.id - b.id)
       .map((each) => before?.indexes.find((index) => index.table.id === each.id) ?? openIndex(each, each.name.slice(prefix.length)))
-    const state: CollectionState = { table, key: String(table.options.key), indexes }
+    const key = String(table.options.key)
+    const state: CollectionState = { table, key, keyPath: parsePath(key, 'The key'), indexes }
     this.states.set(name, state)
     return state
   }

@@ -90,7 +90,8 @@ abstract class Reads<T extends object> implements QuerySource {
 
 /** Indexes that this reader may use. */
 function readyFor(state: CollectionState | undefined, reader: Reader, latest: Reader): CollectionState['indexes'] {
-  if (state === undefined || state.indexes.length === 0) return []
+  if (state === undefined) return []
+  if (reader === latest && state.indexes.every((index) => index.isReady(latest, latest))) return state.indexes
   return state.indexes.filter((index) => index.isReady(reader, latest))
 }
 
@@ -103,9 +104,9 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
     const state = catalog.state(this.entry.name)
     // Before the snapshot, so that what is ready now is ready in it.
     const indexes = readyFor(state, engine.latest, engine.latest)
-    if (state === undefined) return { reader: engine.latest, newer: engine.latest, state, indexes, release: nothing }
+    if (state === undefined) return { reader: engine.latest, newer: engine.latest, sequence: undefined, state, indexes, release: nothing }
     const snapshot = engine.snapshot()
-    return { reader: snapshot, newer: engine.latest, state, indexes, release: () => snapshot.close() }
+    return { reader: snapshot, newer: engine.latest, sequence: snapshot.sequence, state, indexes, release: () => snapshot.close() }
   }
 
   /** The document with this id in the newest committed state, or undefined. */
@@ -259,7 +260,7 @@ export class TransactionCollection<T extends object = Document, Input = T> exten
   openScope(): Scope {
     const tx = this.tx()
     const state = this.context.catalog.state(this.entry.name)
-    return { reader: tx, newer: tx, state, indexes: readyFor(state, tx, this.context.engine.latest), release: nothing }
+    return { reader: tx, newer: tx, sequence: undefined, state, indexes: readyFor(state, tx, this.context.engine.latest), release: nothing }
   }
 
   get(id: Key): T | undefined {
@@ -321,7 +322,7 @@ export class SnapshotCollection<T extends object = Document> extends Reads<T> {
   openScope(): Scope {
     const { snapshot } = this
     const state = this.context.catalog.state(this.entry.name)
-    return { reader: snapshot, newer: snapshot, state, indexes: readyFor(state, snapshot, this.context.engine.latest), release: nothing }
+    return { reader: snapshot, newer: snapshot, sequence: undefined, state, indexes: readyFor(state, snapshot, this.context.engine.latest), release: nothing }
   }
 
   get(id: Key): T | undefined {

@@ -93,6 +93,7 @@ export class OpenIndex {
   readonly paths: readonly Path[]
   private readyInLatest = false
   private severalInLatest = false
+  private singleUpTo = -1
 
   constructor(
     readonly table: Table,
@@ -114,11 +115,18 @@ export class OpenIndex {
     return ready
   }
 
-  /** Whether a document may have several entries, as far as the reader sees. */
-  hasSeveral(reader: Reader, latest: Reader): boolean {
+  /**
+   * Whether a document may have several entries. `newer` is looked at; when it is the newest state and was so after a
+   * snapshot at `sequence` was taken, a "no" is remembered for all snapshots up to that one.
+   */
+  hasSeveral(newer: Reader, latest: Reader, sequence: number | undefined): boolean {
     if (this.severalInLatest) return true
-    const several = reader.find(this.table, SEVERAL_ROW)
-    if (several && reader === latest) this.severalInLatest = true
+    if (sequence !== undefined && sequence <= this.singleUpTo) return false
+    const several = newer.find(this.table, SEVERAL_ROW)
+    if (newer === latest) {
+      if (several) this.severalInLatest = true
+      else if (sequence !== undefined) this.singleUpTo = sequence
+    }
     return several
   }
 

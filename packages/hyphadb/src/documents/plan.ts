@@ -12,11 +12,11 @@
  *    documents are told apart by key, and neither order nor coverage is taken from the index.
  */
 import type { Reader, Table } from '../engine/api.js'
-import { type BoundsContext, boundsOf, type ByteRange, extendRanges, type FieldBounds, MAX_POINTS } from './bounds.js'
+import { boundsOf, type ByteRange, extendRanges, type FieldBounds, MAX_POINTS } from './bounds.js'
 import type { FilterNode, Test } from './filter.js'
 import { FIRST_ENTRY, type OpenIndex } from './index-entries.js'
 import { type KeyScratch, TAG_BEYOND } from './keys.js'
-import { type Path, parsePath } from './paths.js'
+import type { Path } from './paths.js'
 
 /** Rows that each candidate may count to show that it reads few. */
 const RACE_ROWS = 64
@@ -26,8 +26,13 @@ export interface SortField {
   readonly descending: boolean
 }
 
+/** What is wanted. The same whenever the query runs. */
 export interface PlanRequest {
   readonly filter: FilterNode
+  /** Parts of the filter that all have to hold. */
+  readonly parts: readonly FilterNode[]
+  /** Those of them that test a field, by its path. */
+  readonly tests: ReadonlyMap<string, readonly Test[]>
   readonly sort: readonly SortField[]
   /** Documents wanted, skipped ones included; Infinity for all. */
   readonly wanted: number
@@ -35,13 +40,16 @@ export interface PlanRequest {
   readonly fields: readonly string[] | undefined
 }
 
+/** What there is to read from. */
 export interface PlanContext {
   readonly reader: Reader
   /** Where to see whether an index holds several entries of a document: the reader itself, or a newer state. */
   readonly newer: Reader
   readonly latest: Reader
+  /** Of the snapshot, when it was taken for this query. */
+  readonly sequence: number | undefined
   readonly table: Table
-  readonly key: string
+  readonly keyPath: Path
   /** Those that are ready for this reader. */
   readonly indexes: readonly OpenIndex[]
   readonly scratch: KeyScratch
@@ -60,7 +68,7 @@ export interface AccessPlan {
   readonly points: boolean
   /** Documents may turn up more than once. */
   readonly several: boolean
-  readonly bounds: Readonly<Record<string, string>>
+  readonly bounds: readonly FieldBounds[]
   /** Rows in the ranges, when the plan won by having few. */
   readonly estimate: number | undefined
 }
@@ -75,100 +83,73 @@ export interface UnionPlan {
 
 export type Plan = AccessPlan | UnionPlan
 
+/** A way to read, and the bounds that the filter gives it. */
 interface Candidate {
   readonly index: OpenIndex | undefined
   readonly paths: readonly Path[]
   readonly several: boolean
-}
-
-interface FieldTest {
-  readonly path: Path
-  readonly test: Test
-  readonly node: FilterNode
+  readonly fields: readonly FieldBounds[]
 }
 
 const EVERYTHING: ByteRange = { gte: new Uint8Array(0), lt: Uint8Array.of(TAG_BEYOND) }
 const ALL_ENTRIES: ByteRange = { gte: FIRST_ENTRY, lt: Uint8Array.of(TAG_BEYOND) }
+const NO_FIELDS: readonly FieldBounds[] = []
+const NO_PREFIX: readonly Uint8Array[] = [new Uint8Array(0)]
+const NOTHING_LEFT: FilterNode = { kind: 'and', nodes: [] }
 
-/** The parts of a filter that all have to hold. */
+export function planRequest(
+  filter: FilterNode,
+  sort: readonly SortField[],
+  wanted: number,
+  fields: readonly string[] | undefined,
+): PlanRequest {
+  const parts = conjuncts(filter)
+  const tests = new Map<string, Test[]>()
+  for (const part of parts) {
+    if (part.kind !== 'field') continue
+    const known = tests.get(part.path.text)
+    if (known === undefined) tests.set(part.path.text, [part.test])
+    else known.push(part.test)
+  }
+  return { filter, parts, tests, sort, wanted, fields }
+}
+
 function conjuncts(node: FilterNode): readonly FilterNode[] {
-  return node.kind === 'and' ? node.nodes.flatMap(conjuncts) : [node]
+  if (node.kind !== 'and') return [node]
+  return node.nodes.some((inner) => inner.kind === 'and') ? node.nodes.flatMap(conjuncts) : node.nodes
 }
 
 export function planQuery(request: PlanRequest, context: PlanContext): Plan {
-  const parts = conjuncts(request.filter)
-  const candidates = candidatesOf(parts, request, context)
-  const plans = candidates.map((candidate) => planCandidate(candidate, parts, request, context))
-  const best = choose(plans, request, context)
-  if (best.kind !== 'scan' && hasBounds(best)) return best
-  const union = planUnion(parts, request, context)
-  return union ?? best
+  const bounded = boundedCandidates(request, context)
+  if (bounded.length === 1) return complete(bounded[0], request, context, undefined)
+  if (bounded.length > 1) return choose(bounded, request, context)
+  return planUnion(request, context) ?? planWithoutBounds(request, context)
 }
 
-/** The primary key, and the indexes that could help: their first field is asked for, or sorted by, or they may cover. */
-function candidatesOf(parts: readonly FilterNode[], request: PlanRequest, context: PlanContext): Candidate[] {
-  const asked = new Set(parts.map((part) => (part.kind === 'field' ? part.path.text : '')))
-  const helpful = context.indexes.filter((index) => {
-    const first = index.paths[0].text
-    return asked.has(first) || request.fields !== undefined || request.sort.some((field) => field.path.text === first)
-  })
-  const primary: Candidate = { index: undefined, paths: [parsePath(context.key, 'The key')], several: false }
-  return [
-    primary,
-    ...helpful.map((index) => ({ index, paths: index.paths, several: index.hasSeveral(context.newer, context.latest) })),
-  ]
-}
-
-function hasBounds(plan: AccessPlan): boolean {
-  return Object.keys(plan.bounds).length > 0
-}
-
-function planCandidate(candidate: Candidate, parts: readonly FilterNode[], request: PlanRequest, context: PlanContext): AccessPlan {
-  const tests: FieldTest[] = parts.flatMap((node) => (node.kind === 'field' ? [{ path: node.path, test: node.test, node }] : []))
-  const fields = boundFields(candidate, tests, context)
-  let ranges: ByteRange[] = [candidate.index === undefined ? EVERYTHING : ALL_ENTRIES]
-  let prefixes: readonly Uint8Array[] = [new Uint8Array(0)]
-  for (const bounds of fields) {
-    ranges = extendRanges(prefixes, bounds)
-    prefixes = ranges.map((range) => range.gte)
+function boundedCandidates(request: PlanRequest, context: PlanContext): Candidate[] {
+  const candidates: Candidate[] = []
+  if (request.tests.has(context.keyPath.text)) {
+    const paths = [context.keyPath]
+    const fields = boundFields(paths, request, context, true, false)
+    if (fields.length > 0) candidates.push({ index: undefined, paths, several: false, fields })
   }
-  const consumed = new Set<Test>(candidate.several ? [] : fields.flatMap((bounds) => bounds.consumed))
-  const residual = parts.filter((node) => node.kind !== 'field' || !consumed.has(node.test))
-  // Behind an index's fields its entries are in the order of the document's key.
-  const orderedBy = candidate.index === undefined ? candidate.paths : [...candidate.paths, parsePath(context.key, 'The key')]
-  const direction = candidate.several ? undefined : sortDirection(orderedBy, fields, request.sort)
-  const residualNode: FilterNode = residual.length === 1 ? residual[0] : { kind: 'and', nodes: residual }
-  const usable = candidate.index?.definition.sparse !== true || fields.some((bounds) => bounds.present)
-  const bounds: Record<string, string> = {}
-  fields.forEach((field, i) => {
-    bounds[candidate.paths[i].text] = field.text
-  })
-  return {
-    kind: candidate.index !== undefined && usable ? 'index' : fields.length > 0 && usable ? 'primary' : 'scan',
-    index: usable ? candidate.index : undefined,
-    ranges: usable ? ranges : [],
-    reverse: direction === 'backward',
-    residual: residualNode,
-    ordered: request.sort.length === 0 || direction !== undefined,
-    points: candidate.index === undefined && fields[0]?.points !== undefined,
-    covered: candidate.index !== undefined && !candidate.several && isCovered(candidate, residual, request, context.key),
-    several: candidate.several,
-    bounds: usable ? bounds : {},
-    estimate: undefined,
+  for (const index of context.indexes) {
+    if (!request.tests.has(index.paths[0].text)) continue
+    const several = index.hasSeveral(context.newer, context.latest, context.sequence)
+    const fields = boundFields(index.paths, request, context, false, several)
+    if (fields.length === 0 || (index.definition.sparse && !fields.some((bounds) => bounds.present))) continue
+    candidates.push({ index, paths: index.paths, several, fields })
   }
+  return candidates
 }
 
 /** Bounds on the leading fields: points, then one range, then no more. */
-function boundFields(candidate: Candidate, tests: readonly FieldTest[], context: PlanContext): FieldBounds[] {
+function boundFields(paths: readonly Path[], request: PlanRequest, context: PlanContext, isKey: boolean, several: boolean): FieldBounds[] {
   const fields: FieldBounds[] = []
   let combinations = 1
-  for (const path of candidate.paths) {
-    const isKey = path.text === context.key
-    const boundsContext: BoundsContext = { scratch: context.scratch, isKey: isKey && candidate.index === undefined, several: candidate.several }
-    const bounds = boundsOf(
-      tests.filter((each) => each.path.text === path.text).map((each) => each.test),
-      boundsContext,
-    )
+  for (const path of paths) {
+    const tests = request.tests.get(path.text)
+    const bounds = tests === undefined ? undefined : boundsOf(tests, { scratch: context.scratch, isKey, several })
     if (bounds === undefined) break
     combinations *= bounds.points?.length ?? 1
     if (combinations > MAX_POINTS) break
@@ -178,22 +159,62 @@ function boundFields(candidate: Candidate, tests: readonly FieldTest[], context:
   return fields
 }
 
+function complete(candidate: Candidate, request: PlanRequest, context: PlanContext, estimate: number | undefined): AccessPlan {
+  const { index, fields, several } = candidate
+  let ranges: ByteRange[] = [index === undefined ? EVERYTHING : ALL_ENTRIES]
+  let prefixes = NO_PREFIX
+  for (let i = 0; i < fields.length; i++) {
+    ranges = extendRanges(prefixes, fields[i])
+    if (i + 1 < fields.length) prefixes = ranges.map((range) => range.gte)
+  }
+  const residual = several ? request.parts : residualOf(request.parts, fields)
+  const direction = directionOf(candidate, request, context)
+  return {
+    kind: index !== undefined ? 'index' : fields.length > 0 ? 'primary' : 'scan',
+    index,
+    ranges,
+    reverse: direction === 'backward',
+    residual: residual.length === 0 ? NOTHING_LEFT : residual.length === 1 ? residual[0] : { kind: 'and', nodes: residual },
+    ordered: direction !== undefined,
+    points: index === undefined && fields.length > 0 && fields[0].points !== undefined,
+    covered: isCovered(candidate, residual, request, context),
+    several,
+    bounds: fields,
+    estimate,
+  }
+}
+
+function residualOf(parts: readonly FilterNode[], fields: readonly FieldBounds[]): readonly FilterNode[] {
+  if (fields.length === 0) return parts
+  return parts.filter((part) => part.kind !== 'field' || !fields.some((bounds) => bounds.consumed.includes(part.test)))
+}
+
+/** From which end the rows come in the order that was asked for; undefined when they do from neither. */
+function directionOf(candidate: Candidate, request: PlanRequest, context: PlanContext): 'forward' | 'backward' | undefined {
+  if (request.sort.length === 0) return 'forward'
+  if (candidate.several) return undefined
+  // Behind an index's fields its entries are in the order of the document's key.
+  const paths = candidate.index === undefined ? candidate.paths : [...candidate.paths, context.keyPath]
+  return sortDirection(paths, candidate.fields, request.sort)
+}
+
 /**
- * Whether the rows come in the order asked for, and from which end. A field with one point does not change the order and
- * may be passed over, wherever it stands; nothing is left to order once the whole key has been compared.
+ * A field with one point does not change the order and may be passed over, wherever it stands; nothing is left to order
+ * once the whole key has been compared.
  */
 function sortDirection(
   paths: readonly Path[],
   fields: readonly FieldBounds[],
   sort: readonly SortField[],
 ): 'forward' | 'backward' | undefined {
+  const isFixed = (at: number): boolean => at < fields.length && fields[at].points?.length === 1
   let at = 0
   let descending: boolean | undefined
   for (const wanted of sort) {
-    const fixed = paths.findIndex((path) => path.text === wanted.path.text)
-    if (fixed >= 0 && fields[fixed]?.points?.length === 1) continue
-    while (at < paths.length && paths[at].text !== wanted.path.text && fields[at]?.points?.length === 1) at++
-    if (at >= paths.length || paths[at].text !== wanted.path.text) return undefined
+    const place = paths.findIndex((path) => path.text === wanted.path.text)
+    if (place >= 0 && isFixed(place)) continue
+    while (at < paths.length && at !== place && isFixed(at)) at++
+    if (place < 0 || at !== place) return undefined
     if (descending !== undefined && descending !== wanted.descending) return undefined
     descending = wanted.descending
     at++
@@ -201,55 +222,47 @@ function sortDirection(
   return descending === true ? 'backward' : 'forward'
 }
 
-/** Whether result and residual filter need nothing but top-level fields that the entry holds. */
-function isCovered(candidate: Candidate, residual: readonly FilterNode[], request: PlanRequest, key: string): boolean {
-  if (request.fields === undefined) return false
-  const held = new Set([key, ...candidate.paths.filter((path) => path.field !== undefined).map((path) => path.text)])
-  const sortHeld = request.sort.every((field) => held.has(field.path.text))
-  return sortHeld && request.fields.every((field) => held.has(field)) && residual.every((node) => needsOnly(node, held))
+/** Whether result, order and residual filter need nothing but top-level fields that the entry holds. */
+function isCovered(candidate: Candidate, residual: readonly FilterNode[], request: PlanRequest, context: PlanContext): boolean {
+  if (request.fields === undefined || candidate.index === undefined || candidate.several) return false
+  const holds = (field: string): boolean =>
+    field === context.keyPath.text || candidate.paths.some((path) => path.field !== undefined && path.text === field)
+  return (
+    request.fields.every(holds) &&
+    request.sort.every((field) => holds(field.path.text)) &&
+    residual.every((node) => needsOnly(node, holds))
+  )
 }
 
-function needsOnly(node: FilterNode, held: ReadonlySet<string>): boolean {
-  return node.kind === 'field' ? held.has(node.path.text) : node.nodes.every((inner) => needsOnly(inner, held))
+function needsOnly(node: FilterNode, holds: (field: string) => boolean): boolean {
+  return node.kind === 'field' ? holds(node.path.text) : node.nodes.every((inner) => needsOnly(inner, holds))
 }
 
-function choose(plans: readonly AccessPlan[], request: PlanRequest, context: PlanContext): AccessPlan {
-  const bounded = plans.filter((plan) => plan.kind !== 'scan' && hasBounds(plan))
-  if (bounded.length === 0) return chooseWithoutBounds(plans, request)
-  const byShape = bounded.sort((a, b) => shapeScore(b, request) - shapeScore(a, request))
-  if (byShape.length === 1 || byShape[0].points || isSingleRow(byShape[0])) return byShape[0]
-  return race(byShape, context)
+function choose(candidates: readonly Candidate[], request: PlanRequest, context: PlanContext): AccessPlan {
+  const plans = candidates
+    .map((candidate) => complete(candidate, request, context, undefined))
+    .sort((a, b) => shapeScore(b, request) - shapeScore(a, request))
+  const best = plans[0]
+  return best.points || isSingleRow(best) ? best : race(plans, context)
 }
 
-function chooseWithoutBounds(plans: readonly AccessPlan[], request: PlanRequest): AccessPlan {
-  const scan = plans[0]
-  const usable = plans.filter((plan) => plan.kind === 'index')
-  const covering = usable.find((plan) => plan.covered && plan.ordered)
-  if (covering !== undefined) return covering
-  if (scan.ordered) return scan
-  // Fetching every document through an index costs more than sorting them, unless only some are wanted.
-  const ordering = usable.find((plan) => plan.ordered)
-  return ordering !== undefined && request.wanted !== Number.POSITIVE_INFINITY ? ordering : scan
+function pointFields(plan: AccessPlan): number {
+  return plan.bounds.filter((field) => field.points?.length === 1).length
 }
 
 /** A unique index with a point on every field. */
 function isSingleRow(plan: AccessPlan): boolean {
-  return plan.index?.definition.unique === true && plan.ranges.length <= 1 && pointFields(plan) === plan.index.paths.length
-}
-
-function pointFields(plan: AccessPlan): number {
-  return Object.values(plan.bounds).filter((text) => text.startsWith('=')).length
+  return plan.index?.definition.unique === true && pointFields(plan) === plan.index.paths.length
 }
 
 function shapeScore(plan: AccessPlan, request: PlanRequest): number {
-  const fields = Object.keys(plan.bounds).length
   const exact = pointFields(plan)
   const limited = request.wanted !== Number.POSITIVE_INFINITY
   return (
     (plan.points ? 1000 : 0) +
     (isSingleRow(plan) ? 500 : 0) +
     exact * 20 +
-    (fields - exact) * 8 +
+    (plan.bounds.length - exact) * 8 +
     (plan.ordered && request.sort.length > 0 ? (limited ? 30 : 4) : 0) +
     (plan.covered ? 10 : 0)
   )
@@ -279,17 +292,33 @@ function* countingRows(plan: AccessPlan, context: PlanContext): Generator<void, 
   }
 }
 
+/** All documents: from the table, or through an index that saves the sort or holds all that is needed. */
+function planWithoutBounds(request: PlanRequest, context: PlanContext): AccessPlan {
+  const scan = complete({ index: undefined, paths: [context.keyPath], several: false, fields: NO_FIELDS }, request, context, undefined)
+  if (request.fields === undefined && scan.ordered) return scan
+  const plans: AccessPlan[] = []
+  for (const index of context.indexes) {
+    if (index.definition.sparse || index.hasSeveral(context.newer, context.latest, context.sequence)) continue
+    plans.push(complete({ index, paths: index.paths, several: false, fields: NO_FIELDS }, request, context, undefined))
+  }
+  const covering = plans.find((plan) => plan.covered && plan.ordered)
+  if (covering !== undefined) return covering
+  // Fetching every document through an index costs more than sorting them, unless only some are wanted.
+  if (scan.ordered || request.wanted === Number.POSITIVE_INFINITY) return scan
+  return plans.find((plan) => plan.ordered) ?? scan
+}
+
 /** One $or whose every branch has bounds of its own: read them one after the other and drop what was seen. */
-function planUnion(parts: readonly FilterNode[], request: PlanRequest, context: PlanContext): UnionPlan | undefined {
-  for (const part of parts) {
+function planUnion(request: PlanRequest, context: PlanContext): UnionPlan | undefined {
+  for (const part of request.parts) {
     if (part.kind !== 'or') continue
-    const others = parts.filter((other) => other !== part)
+    const others = request.parts.filter((other) => other !== part)
     const branches: AccessPlan[] = []
     for (const branch of part.nodes) {
       const filter: FilterNode = { kind: 'and', nodes: [branch, ...others] }
-      const plan = planQuery({ filter, sort: [], wanted: Number.POSITIVE_INFINITY, fields: undefined }, context)
+      const plan = planQuery(planRequest(filter, [], Number.POSITIVE_INFINITY, undefined), context)
       if (plan.kind === 'union') branches.push(...plan.branches)
-      else if (plan.kind !== 'scan' && hasBounds(plan)) branches.push(plan)
+      else if (plan.bounds.length > 0) branches.push(plan)
       else return undefined
     }
     return { kind: 'union', branches, residual: request.filter, ordered: false }

@@ -7,7 +7,8 @@ import type { Reader } from '../engine/api.js'
 import type { CollectionState } from './catalog.js'
 import { type Filter, type FilterNode, parseFilter } from './filter.js'
 import type { OpenIndex } from './index-entries.js'
-import { type AccessPlan, type Plan, type PlanContext, planQuery, type SortField } from './plan.js'
+import { describeBounds } from './bounds.js'
+import { type AccessPlan, type Plan, type PlanContext, planQuery, planRequest, type PlanRequest, type SortField } from './plan.js'
 import { type FieldsOption, parseProjection, type Projection } from './projection.js'
 import { openRows, type RowSource } from './rows.js'
 import { parseSort, Sorter, type SortOption } from './sorting.js'
@@ -43,6 +44,8 @@ export interface Scope {
   readonly reader: Reader
   /** The same or a later state (plan.ts). */
   readonly newer: Reader
+  /** Of the snapshot, when it was taken for this query. */
+  readonly sequence: number | undefined
   readonly state: CollectionState | undefined
   readonly indexes: readonly OpenIndex[]
   release(): void
@@ -74,6 +77,7 @@ export class Query<T> implements Iterable<T>, AsyncIterable<T> {
   private readonly limit: number
   private readonly skip: number
   private readonly projection: Projection | undefined
+  private request: PlanRequest | undefined
 
   /** @internal */
   constructor(
@@ -123,9 +127,25 @@ export class Query<T> implements Iterable<T>, AsyncIterable<T> {
 
   /** All documents of the result. */
   toArray(): T[] {
+    const scope = this.source.openScope()
+    try {
+      return this.collect(this.open(scope))
+    } finally {
+      scope.release()
+    }
+  }
+
+  private collect(rows: RowSource): T[] {
     const documents: T[] = []
-    for (const document of this) documents.push(document)
-    return documents
+    const { projection, limit } = this
+    try {
+      while (documents.length < limit && rows.next()) {
+        documents.push((projection === undefined ? rows.document : projection.apply(rows.document)) as T)
+      }
+      return documents
+    } finally {
+      rows.close()
+    }
   }
 
   /** The first document, or undefined. */
@@ -139,7 +159,8 @@ export class Query<T> implements Iterable<T>, AsyncIterable<T> {
     const scope = this.source.openScope()
     try {
       if (scope.state === undefined) return 0
-      const plan = planQuery({ filter: this.filter, sort: [], wanted: Number.POSITIVE_INFINITY, fields: [] }, planContext(this.source, scope, scope.state))
+      const request = planRequest(this.filter, [], Number.POSITIVE_INFINITY, [])
+      const plan = planQuery(request, planContext(this.source, scope, scope.state))
       if (plan.kind !== 'union' && isAnswered(plan)) return countRanges(plan, scope.reader, scope.state)
       return countRows(this.openPlan(plan, scope, scope.state))
     } finally {
@@ -151,15 +172,15 @@ export class Query<T> implements Iterable<T>, AsyncIterable<T> {
     const scope = this.source.openScope()
     try {
       if (scope.state === undefined) return { plan: 'scan', sort: 'none', covered: false, residual: [] }
-      return explainPlan(this.plan(scope, scope.state), this.sort.length > 0)
+      return explainPlan(this.plan(scope, scope.state), this.sort.length > 0, scope.state.key)
     } finally {
       scope.release()
     }
   }
 
   private plan(scope: Scope, state: CollectionState): Plan {
-    const request = { filter: this.filter, sort: this.sort, wanted: this.skip + this.limit, fields: this.projection?.needs }
-    return planQuery(request, planContext(this.source, scope, state))
+    this.request ??= planRequest(this.filter, this.sort, this.skip + this.limit, this.projection?.needs)
+    return planQuery(this.request, planContext(this.source, scope, state))
   }
 
   private openPlan(plan: Plan, scope: Scope, state: CollectionState): RowSource {
@@ -198,8 +219,9 @@ function planContext(source: QuerySource, scope: Scope, state: CollectionState):
     reader: scope.reader,
     newer: scope.newer,
     latest: source.context.engine.latest,
+    sequence: scope.sequence,
     table: state.table,
-    key: state.key,
+    keyPath: state.keyPath,
     indexes: scope.indexes,
     scratch: source.context.scratch,
   }
@@ -297,21 +319,27 @@ export class QueryIterator<T> implements IterableIterator<T> {
   }
 }
 
-function explainPlan(plan: Plan, sorted: boolean): Explanation {
+function explainPlan(plan: Plan, sorted: boolean, key: string): Explanation {
   const sort = !sorted ? 'none' : plan.ordered ? 'index' : 'memory'
   const residual = describeFilter(plan.residual)
   if (plan.kind === 'union') {
-    return { plan: 'union', sort, covered: false, residual, branches: plan.branches.map((branch) => explainPlan(branch, false)) }
+    return { plan: 'union', sort, covered: false, residual, branches: plan.branches.map((branch) => explainPlan(branch, false, key)) }
   }
+  const bounded = plan.bounds.length > 0
   return {
     plan: plan.kind,
     ...(plan.index === undefined ? {} : { index: plan.index.name }),
-    ...(plan.kind === 'scan' ? {} : { bounds: plan.bounds, ranges: plan.ranges.length }),
+    ...(!bounded ? {} : { bounds: boundsByPath(plan, key), ranges: plan.ranges.length }),
     sort,
     covered: plan.covered,
     residual,
     ...(plan.estimate === undefined ? {} : { estimate: plan.estimate }),
   }
+}
+
+function boundsByPath(plan: AccessPlan, key: string): Record<string, string> {
+  const paths = plan.index === undefined ? [key] : plan.index.definition.on
+  return Object.fromEntries(plan.bounds.map((field, i) => [paths[i], describeBounds(field)]))
 }
 
 function describeFilter(node: FilterNode): string[] {
