@@ -225,6 +225,35 @@ describe('record', () => {
     })
   })
 
+  test('the bytes of version 1 are these', () => {
+    const ring = ringAt(100_000)
+    const encoder = new OperationEncoder()
+    encoder.put(7, Buffer.from('key'), Buffer.from('value'))
+    encoder.delete(300, Buffer.from('old'), true)
+    encoder.put(7, Buffer.from('k2'), Buffer.from('v'), false, 1_700_000_000_000)
+    encoder.seal()
+    const time = 1_700_000_000_000
+    const hexOf = (stage: (position: number) => number): string => staged(ring, stage).toString('hex')
+    const operations = '0107036b65790576616c7565' + '0aac02036f6c64' + '110780d095ffbc31026b320176'
+    expect(hexOf(at => encoder.stageCommit(ring, at, 5_000_000, time))).toBe(
+      `320315b963f501c096b1020080d095ffbc3100${operations}`,
+    )
+    encoder.setOrigin(3, 44, Float64Array.of(1, 9, 2, 300))
+    expect(hexOf(at => encoder.stageLastFragment(ring, at, 5_000_001, time + 1, 77, 2, 100_000))).toBe(
+      `3dce2d13c0f511c196b1023381d095ffbc3107032c02010902ac024d0233${operations}`,
+    )
+    expect(hexOf(at => encoder.stageFragment(ring, at, 5_000_001, 77, 1))).toBe(
+      `2d63698198f502c196b102714d01${operations}`,
+    )
+    expect(hexOf(at => encoder.stageCheckpoint(ring, at, 5_000_001, time + 2, 12, 100_000))).toBe(
+      '1673dfc4d9f503c196b1029f0182d095ffbc310ca08d06',
+    )
+    expect(hexOf(at => encoder.stageStub(ring, at, 5_000_002, time + 3))).toBe(
+      '1b34cf550af504c296b102b60183d095ffbc3107032c02010902ac02',
+    )
+    expect(hexOf(at => encoder.stagePadding(ring, at, 5_000_002))).toBe('0c64a9f2dff505c296b102d201')
+  })
+
   test('no flipped bit is accepted', () => {
     const ring = ringAt(5_000_000_000_000)
     const encoder = new OperationEncoder()

@@ -17,6 +17,7 @@ import {
 } from './log-fixture.test.helper.js'
 import { POISON_SYNC_FAILED, POISON_WRITE_FAILED } from './ring.js'
 import { salvageRing } from './salvage.js'
+import { segmentName } from './segments.js'
 import { SimulatedDisk } from './simulated-disk.test.helper.js'
 import { LogWriter } from './writer.js'
 
@@ -57,22 +58,39 @@ describe('log writer', () => {
     await log.writer.sync()
   })
 
-  test('a sync covers what other writers wrote, in every segment', () => {
-    const { disk, log, random } = simulated()
-    const other = secondWriter(disk, log)
-    while (log.ring.tail < 4096 * 3 + 100) log.put(random, 200)
-    log.writer.write()
-    while (log.ring.tail < 4096 * 4 + 100) log.put(random, 200)
-    other.write()
-    const synced: string[] = []
-    disk.onOperation = (kind, name) => {
-      if (kind === 'sync') synced.push(name)
-    }
-    other.syncSync()
-    expect(synced.map(name => Number.parseInt(name, 10))).toEqual([1, 2, 3, 4, 5])
-    expect(log.ring.durable).toBe(log.ring.tail)
+  for (const way of ['on this thread', 'off this thread'] as const) {
+    test(`a sync ${way} covers what other writers wrote, in every segment`, async () => {
+      const { disk, log, random } = simulated()
+      const other = secondWriter(disk, log)
+      while (log.ring.tail < 4096 * 3 + 100) log.put(random, 200)
+      log.writer.write()
+      while (log.ring.tail < 4096 * 4 + 100) log.put(random, 200)
+      other.write()
+      const synced: string[] = []
+      disk.onOperation = (kind, name) => {
+        if (kind === 'sync') synced.push(name)
+      }
+      if (way === 'on this thread') other.syncSync()
+      else await other.sync()
+      expect(synced.map(name => Number.parseInt(name, 10))).toEqual([1, 2, 3, 4, 5])
+      expect(log.ring.durable).toBe(log.ring.tail)
+      disk.crash(random)
+      expect(readAll(directory, { files: disk }).records).toHaveLength(log.sequence)
+    })
+  }
+
+  test('who waits alone on a quick disk is served at once, and others share as before', async () => {
+    const { disk, log, random } = simulated(1 << 20)
+    for (let i = 0; i < 40; i++) await log.writer.whenDurable(log.put(random, 100))
+    const before = disk.syncs
+    const wait = log.writer.whenDurable(log.put(random, 100))
+    log.writer.syncSync()
+    await wait
+    expect(disk.syncs - before).toBe(1)
+    const durable = log.ring.durable
+    expect(durable).toBe(log.ring.tail)
     disk.crash(random)
-    expect(readAll(directory, { files: disk }).records).toHaveLength(log.sequence)
+    expect(readAll(directory, { files: disk })).toMatchObject({ end: durable })
   })
 
   for (const [kind, reason] of [
@@ -371,10 +389,18 @@ describe('salvage', () => {
     const random = new SeededRandom(testSeed())
     const { disk, log } = left(random)
     log.ring.setPoison(POISON_SYNC_FAILED)
-    let writes = 0
-    disk.onOperation = kind => void (writes += kind === 'write' ? 1 : 0)
-    expect(salvage(disk, log)).toEqual({ end: log.ring.tail, records: 25 })
-    expect(writes).toBeGreaterThan(2)
+    const written: string[] = []
+    disk.onOperation = (kind, name) => {
+      if (kind === 'write') written.push(name)
+    }
+    const { ring } = log
+    const rewritten = ring.segmentOf(ring.written - 1) - ring.segmentOf(ring.durable) + 1
+    expect(salvage(disk, log)).toEqual({ end: ring.tail, records: 25 })
+    // In the order of the log, from the durable position on, before anything new.
+    expect(written.slice(0, rewritten)).toEqual(
+      Array.from({ length: rewritten }, (_, i) => segmentName(ring.segmentOf(ring.durable) + i)),
+    )
+    expect(written.length).toBeGreaterThan(rewritten)
     disk.crash(random)
     expect(readAll(directory, { files: disk }).records).toHaveLength(75)
   })
