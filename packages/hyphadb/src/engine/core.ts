@@ -4,6 +4,7 @@
  */
 import { HyphaError } from '../base/errors.js'
 import { OverflowValues } from '../index/overflow.js'
+import { FileGate, RegionReplaced } from '../memory/generation.js'
 import { LogReader } from '../log/reader.js'
 import { RECORD_FRAGMENT } from '../log/record.js'
 import { LogRing } from '../log/ring.js'
@@ -65,6 +66,8 @@ export class Core {
   readonly repairer: Repairer
   readonly checkpointer: Checkpointer
   closed = false
+  /** This thread has gone on to the next generation. */
+  replaced = false
   /** Called after each publication of ours. */
   onPublished: () => void = () => {}
 
@@ -83,7 +86,8 @@ export class Core {
       logAllocation: latch(L.LOG_ALLOCATION_LATCH_I, 'log allocation'),
     }
     this.frames = new Frames(control, geometry)
-    this.file = new BlockFile(options.data, geometry.pageSize)
+    const gate = new FileGate(control, this.participants)
+    this.file = new BlockFile(options.data, geometry.pageSize, gate)
     this.pool = new BufferPool(region, this.frames, this.file, this.participants, reap)
     this.side = new SideTable(control, geometry)
     this.allocator = new Allocator(
@@ -119,6 +123,7 @@ export class Core {
       ring: this.ring,
       writeLatch: this.latches.logWrite,
       allocationLatch: this.latches.logAllocation,
+      gate,
       busyTimeoutMs,
     })
     this.committer = new Committer({
@@ -135,6 +140,7 @@ export class Core {
       allocator: this.allocator,
       repairOwn: () => this.repairer.repairOwn(),
       checkAlive: this.checkAlive,
+      giveUp: () => this.giveUp(),
       published: () => this.onPublished(),
       busyTimeoutMs,
       nowMs: options.nowMs,
@@ -175,9 +181,7 @@ export class Core {
 
   readonly checkAlive = (): void => {
     if (this.closed) throw new HyphaError('HYPHA_CLOSED', 'The database has been closed. Open it again')
-    if (this.region.state === L.STATE_DEAD) {
-      throw new HyphaError('HYPHA_POISONED', 'The shared region was given up after a fault. Close the database in all processes and open it again')
-    }
+    if (this.replaced || this.region.state === L.STATE_DEAD) throw new RegionReplaced()
   }
 
   #readFragments(first: number, transactionId: number, end: number): OperationGatherer {
@@ -199,6 +203,11 @@ export class Core {
     return gatherer
   }
 
+  /** The region cannot go on: the next one to use it builds another (see replacement.ts). */
+  giveUp(): void {
+    Atomics.store(this.region.control.i32, L.HEADER_STATE_I, L.STATE_DEAD)
+  }
+
   /** Looks for dead participants and repairs what they left. Returns how many. */
   reapDead(): number {
     let reaped = 0
@@ -208,6 +217,14 @@ export class Core {
       reaped++
     }
     return reaped
+  }
+
+  /** The thread has gone on to the next generation: its mappings of this one read zeros from now on. */
+  abandon(): void {
+    this.replaced = true
+    void this.log.close()
+    this.file.file.close()
+    this.region.detach()
   }
 
   /** Gives back all that this thread holds of the region. */

@@ -21,44 +21,62 @@ import type {
   Transaction,
   TransactionOptions,
 } from '../txn/api.js'
+import { RegionReplaced } from '../memory/generation.js'
 import { NewestReader } from '../txn/reading.js'
-import { Runner } from '../txn/runner.js'
+import { Runner, WRITTEN } from '../txn/runner.js'
 import { SnapshotReader } from '../txn/snapshot.js'
 import type { TransactionParts } from '../txn/transaction.js'
 import { CATALOG_TABLE } from '../txn/trees.js'
 import { Catalog } from './catalog.js'
 import type { Core } from './core.js'
+import { GenerationReader } from './generation-reader.js'
 import type { DatabasePaths } from './creation.js'
 import { Housekeeping } from './housekeeping.js'
 import { anyoneElse, takeOpenByte } from './membership.js'
 import type { ResolvedOptions } from './options.js'
 import type { RecoveryReport } from './recovery.js'
+import { replaceRegion } from './replacement.js'
 import { type EngineStats, engineStats } from './stats.js'
 import { type VerifyReport, verifyEngine } from './verify.js'
 
 /** Room that the engine keeps for itself in a key (kept versions carry table and sequence). */
 const KEY_MARGIN = 16
+/** A call that meets one dead region after the other gives up. */
+const REPLACEMENTS_MAX = 3
+
+/** What belongs to one generation of the region. */
+interface Attached {
+  core: Core
+  runner: Runner
+  parts: TransactionParts
+  newest: NewestReader
+  catalog: Catalog
+  housekeeping: Housekeeping
+}
 
 export class HyphaEngine implements Engine {
   readonly latest: Reader
   readonly maximumKeyBytes: number
-  readonly #runner: Runner
-  readonly #parts: TransactionParts
-  readonly #catalog: Catalog
-  readonly #housekeeping: Housekeeping
+  #now: Attached
   #closing: Promise<void> | undefined
 
   constructor(
-    readonly core: Core,
+    core: Core,
     readonly locks: ByteLockFile,
     readonly paths: DatabasePaths,
     readonly options: ResolvedOptions,
     /** What recovery did, when this open built the region. */
     readonly recovery: RecoveryReport | undefined,
   ) {
-    const { control } = core.region
     this.maximumKeyBytes = maxKeyBytes(core.region.geometry.pageSize) - KEY_MARGIN
-    this.#parts = {
+    this.#now = this.#attach(core)
+    this.latest = new GenerationReader(() => this.#current().newest)
+  }
+
+  #attach(core: Core): Attached {
+    const { options } = this
+    const { control } = core.region
+    const parts: TransactionParts = {
       trees: core.trees,
       overflow: core.overflow,
       snapshots: core.snapshots,
@@ -67,12 +85,13 @@ export class HyphaEngine implements Engine {
       control,
       checkRow: (table, key, value) => this.#checkRow(table, key, value),
     }
+    const housekeeping = new Housekeeping(core, this.paths, options)
     const sleepWord = new Int32Array(new SharedArrayBuffer(4))
-    this.#runner = new Runner({
-      ...this.#parts,
+    const runner = new Runner({
+      ...parts,
       whenDurable: position => core.log.whenDurable(position),
       syncNow: () => core.log.syncSync(),
-      notAwaited: () => this.#housekeeping.committedNotAwaited(),
+      notAwaited: () => housekeeping.committedNotAwaited(),
       durability: options.durability,
       readOnly: options.readOnly,
       token: () => core.participants.token,
@@ -81,11 +100,76 @@ export class HyphaEngine implements Engine {
         Atomics.wait(sleepWord, 0, 0, milliseconds)
       },
       monotonicMs: () => Number(process.hrtime.bigint()) / 1e6,
+      survived: end => this.#survived(end),
     })
-    this.latest = new NewestReader(this.#parts)
-    this.#catalog = new Catalog(this.latest, this.#runner, () => this.catalogVersion)
-    this.#housekeeping = new Housekeeping(core, paths, options)
-    this.#housekeeping.start()
+    const newest = new NewestReader(parts)
+    const catalog = new Catalog(newest, runner, () => Atomics.load(control.i32, L.CATALOG_VERSION_I))
+    housekeeping.start()
+    return { core, runner, parts, newest, catalog, housekeeping }
+  }
+
+  get core(): Core {
+    return this.#now.core
+  }
+
+  /** The generation that lives; goes on to the next one when ours was given up. */
+  #current(): Attached {
+    const { core } = this.#now
+    if (core.closed || this.#closing !== undefined || core.region.state !== L.STATE_DEAD) return this.#now
+    this.#replace()
+    return this.#now
+  }
+
+  #replace(): void {
+    const old = this.#now
+    void old.housekeeping.stop()
+    const { core } = replaceRegion(old.core, this.locks, this.paths, this.options)
+    this.#now = this.#attach(core)
+    old.core.abandon()
+  }
+
+  /** Replaces the region although it works: its name has vanished and nobody new could join. */
+  renewRegion(): void {
+    this.core.giveUp()
+    this.#current()
+  }
+
+  /** Runs again what was begun in a region that was given up; what the next one found committed is done. */
+  async #throughReplacement<T>(work: (now: Attached) => Promise<T>): Promise<T> {
+    for (let attempt = 0; ; attempt++) {
+      const now = this.#current()
+      try {
+        return await work(now)
+      } catch (error) {
+        if (this.#wasReplaced(now, error, attempt)) continue
+        throw error
+      }
+    }
+  }
+
+  #throughReplacementSync<T>(work: (now: Attached) => T): T {
+    for (let attempt = 0; ; attempt++) {
+      const now = this.#current()
+      try {
+        return work(now)
+      } catch (error) {
+        if (this.#wasReplaced(now, error, attempt)) continue
+        throw error
+      }
+    }
+  }
+
+  #wasReplaced(now: Attached, error: unknown, attempt: number): boolean {
+    return error instanceof RegionReplaced && attempt < REPLACEMENTS_MAX && (now !== this.#now || now.core.region.state === L.STATE_DEAD)
+  }
+
+  /**
+   * For the runner: the region died around a commit whose record ends at `end`. True when the next region's log has it,
+   * so that it is committed and durable.
+   */
+  #survived(end: number): boolean {
+    const { core } = this.#current()
+    return end > 0 && core.ring.base >= end
   }
 
   /** False once this thread has left, or the region was given up. */
@@ -111,56 +195,75 @@ export class HyphaEngine implements Engine {
       throw new HyphaError('HYPHA_INVALID', `A value of ${value.length} bytes is too large: ${MAX_VALUE_BYTES} is the most`)
     }
     if (table.id === CATALOG_TABLE) return
-    this.#catalog.check(table)
+    this.#now.catalog.check(table)
   }
 
   // Tables
 
   openTable(name: string, options: TableOptions = {}): Table {
-    this.core.checkAlive()
+    const { catalog } = this.#current()
     const bytes = typeof name === 'string' ? Buffer.byteLength(name) : 0
     if (bytes === 0 || bytes > MAX_TABLE_NAME_BYTES) {
       throw new HyphaError('HYPHA_INVALID', `A table's name is a text of 1 to ${MAX_TABLE_NAME_BYTES} bytes`)
     }
-    return this.#catalog.open(name, options, this.options.readOnly)
+    return catalog.open(name, options, this.options.readOnly)
   }
 
   lookupTable(name: string): Table | undefined {
-    this.core.checkAlive()
-    return this.#catalog.lookup(name)
+    return this.#current().catalog.lookup(name)
   }
 
   tables(): Table[] {
-    this.core.checkAlive()
-    return this.#catalog.all()
+    return this.#current().catalog.all()
   }
 
   dropTable(table: Table): void {
-    this.core.checkAlive()
-    this.#catalog.drop(table)
-    this.#housekeeping.tableDropped()
+    const { catalog, housekeeping } = this.#current()
+    catalog.drop(table)
+    housekeeping.tableDropped()
   }
 
   // Reading and writing
 
   transact<T>(work: (tx: Transaction) => T | Promise<T>, options?: TransactionOptions): Promise<T> {
-    return this.#runner.transact(work, options)
+    return this.#throughReplacement(now => now.runner.transact(work, options))
   }
 
   transactSync<T>(work: (tx: Transaction) => T, options?: TransactionOptions): T {
-    return this.#runner.transactSync(work, options)
+    return this.#throughReplacementSync(now => now.runner.transactSync(work, options))
   }
 
   put(table: Table, key: Uint8Array, value: Uint8Array, options?: TransactionOptions): Promise<void> {
-    return this.#runner.write(table, key, value, options?.durability)
+    return this.#write(table, key, value, options)
   }
 
   delete(table: Table, key: Uint8Array, options?: TransactionOptions): Promise<void> {
-    return this.#runner.write(table, key, undefined, options?.durability)
+    return this.#write(table, key, undefined, options)
+  }
+
+  #write(table: Table, key: Uint8Array, value: Uint8Array | undefined, options?: TransactionOptions): Promise<void> {
+    const now = this.#current()
+    try {
+      const written = now.runner.write(table, key, value, options?.durability)
+      return written === WRITTEN ? written : written.catch((error: unknown) => this.#writeAgain(error, table, key, value, options))
+    } catch (error) {
+      return this.#writeAgain(error, table, key, value, options)
+    }
+  }
+
+  async #writeAgain(
+    error: unknown,
+    table: Table,
+    key: Uint8Array,
+    value: Uint8Array | undefined,
+    options?: TransactionOptions,
+  ): Promise<void> {
+    if (!(error instanceof RegionReplaced)) throw error
+    await this.#throughReplacement(now => now.runner.write(table, key, value, options?.durability))
   }
 
   snapshot(): Snapshot {
-    return new SnapshotReader(this.#parts)
+    return new SnapshotReader(this.#current().parts)
   }
 
   /** Convenience for tools: a cursor over the newest state. */
@@ -171,28 +274,33 @@ export class HyphaEngine implements Engine {
   // Care
 
   async flushed(): Promise<void> {
-    this.core.checkAlive()
-    await this.core.log.sync()
+    await this.#throughReplacement(now => {
+      now.core.checkAlive()
+      return now.core.log.sync()
+    })
   }
 
   checkpoint(): Promise<void> {
-    this.core.checkAlive()
-    return this.#housekeeping.checkpoint()
+    const { core, housekeeping } = this.#current()
+    core.checkAlive()
+    return housekeeping.checkpoint()
   }
 
   /** One round of everything that the housekeeper does: for tests, and for who runs without one. */
   housekeep(): void {
-    this.#housekeeping.round()
+    this.#current().housekeeping.round()
   }
 
   verify(): Promise<VerifyReport> {
-    this.core.checkAlive()
-    return verifyEngine(this.core, this.paths)
+    const { core } = this.#current()
+    core.checkAlive()
+    return verifyEngine(core, this.paths)
   }
 
   stats(): EngineStats {
-    this.core.checkAlive()
-    return engineStats(this.core, this.paths)
+    const { core } = this.#current()
+    core.checkAlive()
+    return engineStats(core, this.paths)
   }
 
   /**
@@ -205,8 +313,8 @@ export class HyphaEngine implements Engine {
   }
 
   async #close(): Promise<void> {
-    const { core, locks, paths, options } = this
-    await this.#housekeeping.stop()
+    const { core, locks, options } = this
+    await this.#now.housekeeping.stop()
     let failure: unknown
     try {
       if (core.region.state === L.STATE_LIVE && core.ring.poison === 0) await core.log.sync()
@@ -228,13 +336,13 @@ export class HyphaEngine implements Engine {
       core.region.detach()
     }
     if (failure !== undefined) throw failure
-    void paths
   }
 
   async #lastOut(): Promise<void> {
     const { core, paths, options } = this
     if (core.region.state !== L.STATE_LIVE || core.ring.poison !== 0) return
-    if (this.#housekeeping.checkpointIsWorthwhile()) await this.#housekeeping.checkpoint()
+    const { housekeeping } = this.#now
+    if (housekeeping.checkpointIsWorthwhile()) await housekeeping.checkpoint()
     Atomics.store(core.region.control.i32, L.HEADER_STATE_I, L.STATE_DEAD)
     options.files.unlink(paths.region)
     core.region.unlink()

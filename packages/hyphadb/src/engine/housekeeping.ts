@@ -26,6 +26,7 @@ import { HousekeeperThread } from './housekeeper.js'
 import type { ResolvedOptions } from './options.js'
 
 const TICK_MS = 100
+const NAME_CHECK_MS = 1000
 const GHOSTS_MAX = 4096
 const GHOSTS_STEP = 64
 /** Share of dirty frames above which pages are written ahead of need, and how many in one section. */
@@ -49,6 +50,7 @@ export class Housekeeping {
   #checkpointing: Promise<void> | undefined
   #notAwaited = false
   #lastFlush = 0
+  #lastNameCheck = 0
   #lastCheckpoint = performance.now()
   #cleanHand = 0
   #sweepTable = 0
@@ -118,6 +120,7 @@ export class Housekeeping {
     const { core } = this
     if (core.closed || core.region.state !== L.STATE_LIVE) return
     core.reapDead()
+    this.#checkNames()
     if (core.ring.poison !== 0) return
     this.#flushLog()
     this.#trim()
@@ -128,6 +131,14 @@ export class Housekeeping {
     this.#cleanPages()
     if (this.checkpointIsDue()) this.checkpointSync()
     this.#shrink()
+  }
+
+  /** A region whose name has vanished (systemd's RemoveIPC, a cleaner) can be joined by nobody: it is replaced. */
+  #checkNames(): void {
+    const now = performance.now()
+    if (now - this.#lastNameCheck < NAME_CHECK_MS) return
+    this.#lastNameCheck = now
+    if (!this.core.region.nameStands()) this.core.giveUp()
   }
 
   #flushLog(): void {
@@ -336,7 +347,7 @@ export class Housekeeping {
       if (limit - end < SHRINK_MIN_BLOCKS) return
       Atomics.store(this.#i32, L.BLOCK_LIMIT_I, end)
       this.#i32[L.BLOCKS_FREE_I] = Math.max(0, allocator.freeBlocks - (limit - end))
-      file.file.truncate(end * file.blockBytes)
+      file.change(handle => handle.truncate(end * file.blockBytes))
     })
   }
 

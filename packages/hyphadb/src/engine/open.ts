@@ -65,19 +65,19 @@ function prepareDirectory(paths: DatabasePaths, options: ResolvedOptions): void 
   refuseRemoteFileSystem(paths.directory)
 }
 
-interface Opened {
+export interface Opened {
   core: Core
   report: RecoveryReport | undefined
 }
 
-function joinOrBuild(locks: ByteLockFile, paths: DatabasePaths, options: ResolvedOptions): Opened {
+export function joinOrBuild(locks: ByteLockFile, paths: DatabasePaths, options: ResolvedOptions): Opened {
   const name = readRegionName(paths, options)
   if (anyoneElse(locks)) return { core: join_(locks, paths, options, name), report: undefined }
   locks.selfTest()
   return build(locks, paths, options, name)
 }
 
-function readRegionName(paths: DatabasePaths, options: ResolvedOptions): string | undefined {
+export function readRegionName(paths: DatabasePaths, options: ResolvedOptions): string | undefined {
   const text = readWholeFile(options.files, paths.region)?.toString('utf8').trim()
   if (text === undefined || !/^hyphadb-[0-9a-f]{16}-[0-9]+-[0-9a-f]{16}$/.test(text)) return undefined
   return join(options.sharedMemoryDirectory, text)
@@ -91,7 +91,7 @@ function fits(identity: RegionIdentity, locks: ByteLockFile): boolean {
   )
 }
 
-function join_(locks: ByteLockFile, paths: DatabasePaths, options: ResolvedOptions, name: string | undefined): Core {
+export function join_(locks: ByteLockFile, paths: DatabasePaths, options: ResolvedOptions, name: string | undefined): Core {
   const region = name === undefined ? undefined : Region.open(name)
   if (region === undefined || !fits(region.identity(), locks) || region.state === L.STATE_BUILDING) {
     throw new HyphaError(
@@ -126,7 +126,7 @@ export function makeCore(region: Region, locks: ByteLockFile, paths: DatabasePat
   })
 }
 
-function build(locks: ByteLockFile, paths: DatabasePaths, options: ResolvedOptions, oldName: string | undefined): Opened {
+export function build(locks: ByteLockFile, paths: DatabasePaths, options: ResolvedOptions, oldName: string | undefined): Opened {
   const { files } = options
   if (!files.exists(paths.data)) createDatabase(files, paths, options.pageSize ?? DEFAULT_PAGE_BYTES, options.segmentBytes)
   const superblock = findSuperblock(paths, options)
@@ -139,6 +139,27 @@ function build(locks: ByteLockFile, paths: DatabasePaths, options: ResolvedOptio
     old.unlink()
     old.detach()
   }
+  return buildRegion(locks, paths, options, superblock, generation)
+}
+
+/** Builds the region after one that is still mapped here, whose log ring goes to the log first. Byte 0 is held. */
+export function buildNext(locks: ByteLockFile, paths: DatabasePaths, options: ResolvedOptions, old: Region): Opened {
+  const superblock = findSuperblock(paths, options)
+  salvage(old, superblock, paths, options)
+  faultPoint('generation.salvaged')
+  const opened = buildRegion(locks, paths, options, superblock, old.generation + 1)
+  old.unlink()
+  return opened
+}
+
+function buildRegion(
+  locks: ByteLockFile,
+  paths: DatabasePaths,
+  options: ResolvedOptions,
+  superblock: Superblock,
+  generation: number,
+): Opened {
+  const { files } = options
   faultPoint('open.building')
   const region = createRegion(locks, superblock, options, generation)
   try {

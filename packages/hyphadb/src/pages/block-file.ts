@@ -1,9 +1,17 @@
-/** The data file as an array of blocks of one page each. The first blocks hold the superblocks (see checkpoint.ts). */
+/** The data file as an array of blocks of one page each. The first blocks hold the superblocks (see superblock.ts). */
 import type { FileHandle } from '../os/file-system.js'
 
 /** Superblock area: four copies of 4096 bytes. */
 export const SUPERBLOCK_BYTES = 4096
 export const SUPERBLOCK_COPIES = 4
+
+/** Stands before every change of the file; throws when the region that this belongs to has been given up. */
+export interface ChangeGate {
+  enter(): void
+  leave(): void
+}
+
+const open: ChangeGate = { enter: () => {}, leave: () => {} }
 
 export class BlockFile {
   /** The first block that pages may use. */
@@ -12,6 +20,7 @@ export class BlockFile {
   constructor(
     readonly file: FileHandle,
     readonly blockBytes: number,
+    readonly gate: ChangeGate = open,
   ) {
     this.firstBlock = Math.max(1, (SUPERBLOCK_BYTES * SUPERBLOCK_COPIES) / blockBytes)
   }
@@ -22,13 +31,25 @@ export class BlockFile {
   }
 
   write(block: number, source: Uint8Array): void {
-    this.file.write(source, 0, this.blockBytes, block * this.blockBytes)
+    this.change(file => file.write(source, 0, this.blockBytes, block * this.blockBytes))
   }
 
   /** Gives the file room for `blocks` blocks in all. HYPHA_DISK_FULL when there is none. */
   extend(blocks: number): void {
-    const have = this.file.size()
-    const want = blocks * this.blockBytes
-    if (want > have) this.file.allocate(have, want - have)
+    this.change(file => {
+      const have = file.size()
+      const want = blocks * this.blockBytes
+      if (want > have) file.allocate(have, want - have)
+    })
+  }
+
+  /** Whatever changes the file happens inside the gate. */
+  change(work: (file: FileHandle) => void): void {
+    this.gate.enter()
+    try {
+      work(this.file)
+    } finally {
+      this.gate.leave()
+    }
   }
 }

@@ -150,7 +150,7 @@ export class Checkpointer {
 
   #sync(): void {
     try {
-      this.file.file.sync()
+      this.file.change(file => file.sync())
     } catch (error) {
       // The kernel may have dropped what it could not write, and says so once only.
       this.log.ring.setPoison(POISON_SYNC_FAILED)
@@ -175,7 +175,7 @@ export class Checkpointer {
     }
     faultPoint('checkpoint.superblock')
     try {
-      writeSuperblock(this.file.file, superblock)
+      this.file.change(file => writeSuperblock(file, superblock))
     } catch (error) {
       this.log.ring.setPoison(POISON_SYNC_FAILED)
       throw error

@@ -20,13 +20,14 @@
  * 2. Between commits: state IDLE, no mini-transaction, every page even.
  */
 import { assert } from '../base/assert.js'
-import { HyphaError } from '../base/errors.js'
+import { HyphaError, isHyphaError } from '../base/errors.js'
 import { faultPoint, faults } from '../base/fault-points.js'
 import { fitsInLeaf, ROW_OVERFLOW } from '../index/node-layout.js'
 import type { OverflowValues } from '../index/overflow.js'
 import { OperationEncoder } from '../log/operation-encoder.js'
 import type { LogRing } from '../log/ring.js'
 import type { LogWriter } from '../log/writer.js'
+import { RegionReplaced } from '../memory/generation.js'
 import type { Latch } from '../memory/latch.js'
 import * as L from '../memory/layout.js'
 import { SLOT_FRAGMENT_F, slotWord } from '../memory/participants.js'
@@ -73,6 +74,8 @@ export interface CommitParts {
   repairOwn: () => void
   /** Throws when the region is dead or the database closed. */
   checkAlive: () => void
+  /** The region is beyond repair. */
+  giveUp: () => void
   /** Told after each publication. */
   published: () => void
   busyTimeoutMs: number
@@ -205,8 +208,14 @@ export class Committer {
     } finally {
       parts.latch.release()
     }
-    parts.published()
+    this.#acknowledge(end)
     return { sequence, end }
+  }
+
+  /** Behind the commit point: did the region stand when it was passed? See memory/generation.ts. */
+  #acknowledge(end: number): void {
+    if (Atomics.load(this.#i32, L.HEADER_STATE_I) === L.STATE_DEAD) throw new RegionReplaced(end)
+    this.parts.published()
   }
 
   #timestamp(): number {
@@ -252,9 +261,15 @@ export class Committer {
     try {
       this.parts.repairOwn()
     } catch (error) {
+      if (error instanceof RegionReplaced) throw new RegionReplaced(this.#f64[L.COMMIT_END_F] as number)
+      // Damage and failing disks would meet a new region as well; anything else is a fault of ours, and the log is right.
+      if (!isHyphaError(error) || error.code === 'HYPHA_ASSERTION') {
+        this.parts.giveUp()
+        throw new RegionReplaced(this.#f64[L.COMMIT_END_F] as number)
+      }
       throw new HyphaError(
         'HYPHA_POISONED',
-        'A commit is in the log and could not be applied to its pages; nothing more can be written until the database is opened anew',
+        `A commit is in the log and could not be applied to its pages (${error.message}); it will be tried again by the next writer, and by recovery`,
         { cause: error ?? cause },
       )
     }
@@ -384,7 +399,7 @@ export class Committer {
     } finally {
       parts.latch.release()
     }
-    parts.published()
+    this.#acknowledge(end)
     return { sequence, end }
   }
 

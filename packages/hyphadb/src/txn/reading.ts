@@ -175,7 +175,7 @@ export class RangeCursor implements Cursor {
   next(): boolean {
     const cursor = this.#cursor
     if (this.#closed || cursor === undefined) return false
-    if (this.#left-- <= 0 || !cursor.next()) {
+    if (this.#left-- <= 0 || !this.#advance(cursor)) {
       if (this.isRevoked()) this.#failTooOld()
       this.close()
       return false
@@ -190,6 +190,15 @@ export class RangeCursor implements Cursor {
       this.valueEnd = this.buffer.length
     }
     return true
+  }
+
+  #advance(cursor: TreeCursor): boolean {
+    try {
+      return cursor.next()
+    } catch (error) {
+      this.parts.checkAlive() // a region that was given up meanwhile is the better reason
+      throw error
+    }
   }
 
   #failTooOld(): never {

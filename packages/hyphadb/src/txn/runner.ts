@@ -6,6 +6,7 @@
  * ones. It expires by itself: a holder that dies or is stopped delays the others by one lease at most.
  */
 import { HyphaError } from '../base/errors.js'
+import { RegionReplaced } from '../memory/generation.js'
 import * as L from '../memory/layout.js'
 import type { Durability, Table, TransactionOptions } from './api.js'
 import type { Committed, Operation } from './committer.js'
@@ -25,6 +26,8 @@ export interface RunnerParts extends TransactionParts {
   notAwaited: () => void
   durability: Durability
   readOnly: boolean
+  /** Whether a commit whose record ends there is in the log of the region that came after a dead one. */
+  survived: (end: number) => boolean
   token: () => number
   busyTimeoutMs: number
   /** A moment for others, in the middle of a synchronous call. */
@@ -65,7 +68,19 @@ export class Runner {
   #commitBlind(table: Table, operations: readonly Operation[]): Committed | undefined {
     const catalog = this.#i32[L.CATALOG_VERSION_I] as number
     this.parts.checkRow(table, operations[0]!.key, operations[0]!.value)
-    return this.parts.committer.commit(operations, () => (this.#i32[L.CATALOG_VERSION_I] as number) === catalog, true)
+    return this.#committed(() =>
+      this.parts.committer.commit(operations, () => (this.#i32[L.CATALOG_VERSION_I] as number) === catalog, true),
+    )
+  }
+
+  /** A commit whose region died behind its commit point counts, if the next region's log has it. */
+  #committed(commit: () => Committed | undefined): Committed | undefined {
+    try {
+      return commit()
+    } catch (error) {
+      if (error instanceof RegionReplaced && this.parts.survived(error.committedEnd)) return { sequence: 1, end: 0 }
+      throw error
+    }
   }
 
   async #writeLater(table: Table, operations: readonly Operation[], durability: Durability | undefined): Promise<void> {
@@ -79,11 +94,20 @@ export class Runner {
     }
   }
 
+  /** The region died behind the commit point. What its successor found in the log is durable; the rest runs again. */
+  #outlived(error: unknown, end: number): void {
+    if (error instanceof RegionReplaced && this.parts.survived(end)) return
+    throw error
+  }
+
   #awaitDurable(committed: Committed, durability: Durability | undefined): Promise<void> {
-    if (committed.end === 0) return DONE
-    if ((durability ?? this.parts.durability) === 'commit') return this.parts.whenDurable(committed.end)
+    if (committed.end === 0) return WRITTEN
+    if ((durability ?? this.parts.durability) === 'commit') {
+      const durable = this.parts.whenDurable(committed.end)
+      return durable.catch((error: unknown) => this.#outlived(error, committed.end))
+    }
     this.parts.notAwaited()
-    return DONE
+    return WRITTEN
   }
 
   /** The first attempt runs, and when the latch is free commits, before this returns. */
@@ -97,11 +121,11 @@ export class Runner {
       try {
         const produced = work(tx)
         result = isPromise(produced) ? await produced : produced
-        let committed = tx.tryCommit(true)
+        let committed = this.#committed(() => tx.tryCommit(true))
         while (committed === undefined) {
           wait.latchTaken()
           await wait.turn()
-          if (!this.#reservedByOther()) committed = tx.tryCommit(true)
+          if (!this.#reservedByOther()) committed = this.#committed(() => tx.tryCommit(true))
         }
         if (committed.end >= 0) {
           losses.won()
@@ -128,10 +152,10 @@ export class Runner {
         if (isPromise(result)) {
           throw new HyphaError('HYPHA_INVALID', 'The callback of transactSync returned a promise. Use transaction() for asynchronous work')
         }
-        const committed = tx.tryCommit(false)
+        const committed = this.#committed(() => tx.tryCommit(false))
         if (committed !== undefined && committed.end >= 0) {
           losses.won()
-          if (committed.end > 0) this.#settleSync(options.durability)
+          if (committed.end > 0) this.#settleSync(committed.end, options.durability)
           return result
         }
       } catch (error) {
@@ -144,8 +168,14 @@ export class Runner {
     }
   }
 
-  #settleSync(durability: Durability | undefined): void {
-    if ((durability ?? this.parts.durability) === 'commit') this.parts.syncNow()
+  #settleSync(end: number, durability: Durability | undefined): void {
+    if ((durability ?? this.parts.durability) === 'commit') {
+      try {
+        this.parts.syncNow()
+      } catch (error) {
+        this.#outlived(error, end)
+      }
+    }
     else this.parts.notAwaited()
   }
 
@@ -190,7 +220,8 @@ export class Runner {
   }
 }
 
-const DONE: Promise<void> = Promise.resolve()
+/** The promise of a write that nobody has to wait for. */
+export const WRITTEN: Promise<void> = Promise.resolve()
 
 function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function'
