@@ -16,6 +16,8 @@ interface Commit {
 }
 
 const directory = '/log'
+/** More for a long search: some 150 a second. */
+const HISTORIES = Number(process.env['HYPHA_HISTORIES'] ?? 80)
 
 function isPowerLoss(error: unknown): boolean {
   if (error instanceof PowerLoss) return true
@@ -141,7 +143,7 @@ describe('log and power loss', () => {
   test('recovery yields a prefix of the commits with everything that was durable', async () => {
     const first = testSeed()
     let recycled = 0
-    for (let seed = first; seed < first + 150; seed++) {
+    for (let seed = first; seed < first + HISTORIES; seed++) {
       const history = new History(seed)
       for (let life = 0; life < 6; life++) {
         await history.live()
@@ -149,8 +151,8 @@ describe('log and power loss', () => {
       }
       recycled += history.recycled
     }
-    expect(recycled).toBeGreaterThan(50)
-  })
+    expect(recycled).toBeGreaterThan(HISTORIES / 3)
+  }, 60_000)
 
   test('a file that is recycled ahead of the last checkpoint is never seen under its old name with a new header', () => {
     for (let cut = 0; cut < 8; cut++) {

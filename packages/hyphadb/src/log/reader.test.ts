@@ -142,7 +142,7 @@ describe('log reader', () => {
       }
     }
     expect(readAll(directory, { files: disk }).records).toEqual(records)
-  })
+  }, 30_000)
 
   test('a log file cut off anywhere ends before the cut', async () => {
     const directory = await makeLog(12, 10, 1000, 60)

@@ -14,7 +14,7 @@ describe('log ring', () => {
     ring.begin({ ...run, base, allocatedEnd: base })
     const model = new Map<number, number>()
     let kept = Infinity
-    for (let i = 0; i < 3000; i++) {
+    for (let i = 0; i < 800; i++) {
       const space = ring.freeSpace()
       const length = Math.min(space, 1 + random.below(700))
       if (length > 0) {
