@@ -40,6 +40,8 @@ import {
   NODE_GARBAGE,
   NODE_GHOSTS,
   NODE_HEAP_TOP,
+  NODE_LAST_INSERT,
+  NODE_RUN,
   ROW_DELETED,
   ROW_FLAGS,
   ROW_POINTER,
@@ -65,6 +67,7 @@ import { corruptNode, snapshotTooOld } from './tree-errors.js'
 import { TreeRanges } from './tree-ranges.js'
 import { TreeRemoval } from './tree-removal.js'
 import { TreeShaper, type GhostListener } from './tree-shape.js'
+import { copyValue } from './value-copy.js'
 
 /** A row's change makes room at most this often: each step splits or rewrites a node on its path. */
 const ROOM_ATTEMPTS = 256
@@ -188,8 +191,7 @@ export class BTree implements VersionOut {
         return undefined
       }
       const start = valueOf(entry, memory.u16[(entry + ROW_SUFFIX_LENGTH) >> 1]!)
-      const result = Buffer.allocUnsafe(length)
-      memory.buffer.copy(result, 0, start, start + length)
+      const result = copyValue(memory, start, length)
       if (!pages.valid(memory, base, version)) continue
       this.flags = flags
       this.sequence = sequence
@@ -366,6 +368,7 @@ export class BTree implements VersionOut {
     writeSlot(memory, slot, base, entry, suffixLength, LEAF_SUFFIX)
     memory.i32[(base + NODE_HEAP_TOP) >> 2] = heapTop
     memory.u16[(base + NODE_COUNT) >> 1] = count + 1
+    noteInsert(memory, base, index)
     raiseLastChange(memory, base, sequence)
     return 1
   }
@@ -547,9 +550,16 @@ export class BTree implements VersionOut {
     return this.removal.freeSome(pageLimit, onOverflow)
   }
 
-  /** Walks the whole tree and reports every fault; nothing may change it meanwhile. `onOverflow` gets each reference. */
-  check(report: (fault: Fault) => void, onOverflow?: (reference: Buffer, pageId: number) => void): TreeCheckResult {
-    return new TreeCheck(this.pages, this.tableId, this.rootPageId, report, onOverflow).run()
+  /**
+   * Walks the whole tree and reports every fault; nothing may change it meanwhile. `onOverflow` gets each reference.
+   * `isBeingFreed`: the table is dropped and `freeAll` has begun, so the last nodes may end before infinity.
+   */
+  check(
+    report: (fault: Fault) => void,
+    onOverflow?: (reference: Buffer, pageId: number) => void,
+    isBeingFreed = false,
+  ): TreeCheckResult {
+    return new TreeCheck(this.pages, this.tableId, this.rootPageId, report, onOverflow, isBeingFreed).run()
   }
 }
 
@@ -571,4 +581,12 @@ function writeRow(
 function raiseLastChange(memory: PageMemory, base: number, sequence: number): void {
   const at = (base + PAGE_LAST_CHANGE) >> 3
   if (memory.f64[at]! < sequence) memory.f64[at] = sequence
+}
+
+/** Remembers whether inserts follow one another, so that a split can tell a run from chance. */
+function noteInsert(memory: PageMemory, base: number, index: number): void {
+  const run = (base + NODE_RUN) >> 1
+  const last = (base + NODE_LAST_INSERT) >> 2
+  memory.u16[run] = memory.i32[last] === index - 1 ? Math.min(memory.u16[run]! + 1, 255) : 0
+  memory.i32[last] = index
 }

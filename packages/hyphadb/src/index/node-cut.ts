@@ -19,6 +19,8 @@ import { INNER_SUFFIX, LEAF_SUFFIX, nodeCount, nodeHighLength, nodeLowLength } f
 export const CUT_LOW = 0
 export const CUT_MIDDLE = 1
 export const CUT_HIGH = 2
+/** Before the slot where the pending key goes: it continues a run whose end lies within the node. */
+export const CUT_AT_RUN = 3
 
 /** A side with fewer slots takes the prefix of the whole node: its own would be too long for the keys to come. */
 const FEW_SLOTS = 8
@@ -40,6 +42,8 @@ export interface CutRequest {
   readonly suffixAt: number
   readonly bias: number
   readonly pending: Buffer
+  /** Slot where the pending key goes. */
+  readonly position: number
 }
 
 export function chooseCut(request: CutRequest): Cut {
@@ -56,6 +60,10 @@ export function chooseCut(request: CutRequest): Cut {
       const cut = tryCut(request, count, at)
       if (cut !== undefined) return cut
     }
+  }
+  if (request.bias === CUT_AT_RUN) {
+    const cut = tryCut(request, count, request.position)
+    if (cut !== undefined) return cut
   }
   return cutInTheMiddle(request, count)
 }

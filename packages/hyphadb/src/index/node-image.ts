@@ -17,7 +17,7 @@ import {
   NODE_LEFTMOST,
   NODE_LOW_LENGTH,
   NODE_PREFIX_LENGTH,
-  NODE_RESERVED,
+  NODE_RUN,
   ROW_DELETED,
   ROW_FLAGS,
   ROW_SUFFIX_LENGTH,
@@ -144,7 +144,7 @@ export function startNode(
   u16[(base + NODE_PREFIX_LENGTH) >> 1] = prefix.length
   u16[(base + NODE_LOW_LENGTH) >> 1] = low.length
   u16[(base + NODE_HIGH_LENGTH) >> 1] = high.length
-  u16[(base + NODE_RESERVED) >> 1] = 0
+  u16[(base + NODE_RUN) >> 1] = 0
   i32[(base + NODE_LEFTMOST) >> 2] = leftmost
   i32[(base + NODE_LEFTMOST + 4) >> 2] = 0
   i32[(base + NODE_LEFTMOST + 8) >> 2] = 0

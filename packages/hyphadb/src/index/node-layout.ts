@@ -12,9 +12,10 @@
  * | 44 | u16 | prefix length |
  * | 46 | u16 | length of the low fence |
  * | 48 | u16 | length of the high fence |
- * | 50 | u16 | 0 |
+ * | 50 | u16 | run: rows inserted one behind the other, ending at the last insert (leaf; a hint, not undone) |
  * | 52 | i32 | leftmost child (inner) |
- * | 56..63 | | 0 |
+ * | 56 | i32 | slot of the last insert (leaf; a hint, not undone) |
+ * | 60 | i32 | 0 |
  * | 64 | | prefix, padded to a multiple of 8 |
  * | then | 8 bytes each | slots in key order |
  * | … | | free |
@@ -60,8 +61,9 @@ export const NODE_GARBAGE = 40
 export const NODE_PREFIX_LENGTH = 44
 export const NODE_LOW_LENGTH = 46
 export const NODE_HIGH_LENGTH = 48
-export const NODE_RESERVED = 50
+export const NODE_RUN = 50
 export const NODE_LEFTMOST = 52
+export const NODE_LAST_INSERT = 56
 /** Count, ghosts, heap top and garbage: what an edit of one row changes in the header. */
 export const NODE_EDIT_START = NODE_COUNT
 export const NODE_EDIT_BYTES = 12

@@ -21,6 +21,8 @@ import {
 /** The page's bytes cannot be a node. */
 export const IMPLAUSIBLE = -1
 const COMPARE_LOOP_BYTES = 32
+/** Up to here the slots are so few cache lines that halving finds the place as fast. */
+const INTERPOLATION_SLOTS = 16
 /** Result of a comparison that left the page. Larger than any real one. */
 const OUTSIDE = 0x40000000
 
@@ -50,6 +52,32 @@ export function searchNode(
   const first = slots >> 2
   let low = 0
   let high = count
+  if (count > INTERPOLATION_SLOTS) {
+    const lowest = i32[first]!
+    const highest = i32[first + count * 2 - 2]!
+    if (head <= lowest) high = 1
+    else if (head > highest) low = count
+    else {
+      // Between the lowest and the highest: guess, then widen in doubling steps until the guess is bracketed.
+      let guess = (((head - lowest) / (highest - lowest)) * (count - 1)) | 0
+      let step = 2
+      if (i32[first + guess * 2]! < head) {
+        do {
+          low = guess + 1
+          guess += step
+          step <<= 1
+        } while (guess < count && i32[first + guess * 2]! < head)
+        if (guess < count) high = guess
+      } else {
+        do {
+          high = guess
+          guess -= step
+          step <<= 1
+        } while (guess >= 0 && i32[first + guess * 2]! >= head)
+        if (guess >= 0) low = guess + 1
+      }
+    }
+  }
   while (low < high) {
     const middle = (low + high) >>> 1
     if (i32[first + middle * 2]! < head) low = middle + 1

@@ -25,8 +25,10 @@ const CHANGED = -1
 
 export class TreeRanges {
   /** The high fence of the leaf read last; length 0 = infinity. */
-  private readonly fence: Buffer
+  private fence: Buffer
   private fenceLength = 0
+  /** The other buffer of the two that take turns: the key of a visit must outlive the fence that the visit finds. */
+  private spare: Buffer
   private isPastHigh = false
 
   constructor(
@@ -35,6 +37,7 @@ export class TreeRanges {
     private readonly versions: VersionStore,
   ) {
     this.fence = Buffer.alloc(maxKeyLength(pages.pageSize))
+    this.spare = Buffer.alloc(maxKeyLength(pages.pageSize))
   }
 
   changedSince(
@@ -51,7 +54,7 @@ export class TreeRanges {
       const answer = this.visitLeaf(key, keyLength, after, high, highInclusive, sequence, false)
       if (answer === CHANGED) return true
       if (this.isPastHigh) return false
-      key = this.fence
+      key = this.takeFence()
       keyLength = this.fenceLength
       after = 0
     }
@@ -70,10 +73,18 @@ export class TreeRanges {
       if (rows === CHANGED) total += this.countLeaf(key, keyLength, after, high, highInclusive, atSequence)
       else total += rows
       if (this.isPastHigh) return total
-      key = this.fence
+      key = this.takeFence()
       keyLength = this.fenceLength
       after = 0
     }
+  }
+
+  /** The fence found last, as the key of the next visit. */
+  private takeFence(): Buffer {
+    const key = this.fence
+    this.fence = this.spare
+    this.spare = key
+    return key
   }
 
   /** The high fence of the leaf that holds a key, or undefined at the end of the tree. */

@@ -28,7 +28,7 @@ import {
   type VersionStore,
 } from '../pages/page-access.js'
 import type { Descent } from './descent.js'
-import { CUT_HIGH, CUT_LOW, CUT_MIDDLE, chooseCut, type Cut } from './node-cut.js'
+import { CUT_AT_RUN, CUT_HIGH, CUT_LOW, CUT_MIDDLE, chooseCut, type Cut } from './node-cut.js'
 import {
   KEEP_GHOSTS,
   appendRange,
@@ -51,6 +51,8 @@ import {
   NODE_EDIT_START,
   NODE_GARBAGE,
   NODE_HEAP_TOP,
+  NODE_LAST_INSERT,
+  NODE_RUN,
   SLOT_BYTES,
   childAt,
   entryOf,
@@ -81,6 +83,8 @@ export type GhostListener = (tableId: number, pageId: number, key: Uint8Array) =
 
 /** With at least this many slots, a full node whose new key goes to one of its ends is taken to be loaded in order. */
 const ORDERED_LOAD_SLOTS = 32
+/** So many inserts one behind the other are no accident. */
+const RUN_ROWS = 6
 const EMPTY = Buffer.alloc(0)
 
 /** Private copies of the pages being rewritten; one pair a thread, as only the holder of the commit latch needs it. */
@@ -213,8 +217,11 @@ export class TreeShaper {
     const { mtr, descent } = this
     const memory = mtr.memory[node]!
     const base = mtr.base[node]!
-    const bias = this.biasFor(memory, base, suffixAt, pending)
-    const cut = chooseCut({ memory, base, pageSize: mtr.pageSize, suffixAt, bias, pending })
+    const found = searchNode(memory, base, mtr.pageSize, pending, pending.length, suffixAt)
+    if (found < 0) throw corruptNode(descent.tableId, mtr.pageId[node]!, 'its slots leave the page')
+    const position = found >> 1
+    const bias = (found & 1) === 1 ? CUT_MIDDLE : biasFor(memory, base, position, pending)
+    const cut = chooseCut({ memory, base, pageSize: mtr.pageSize, suffixAt, bias, pending, position })
     if (depth === 0) {
       this.growRoot(node, suffixAt, cut)
       return
@@ -229,28 +236,16 @@ export class TreeShaper {
       return
     }
     const right = mtr.allocate(level === 0 ? KIND_LEAF : KIND_INNER, level, descent.tableId, ROLE_RECEIVER)
-    const position = descent.pathChild[depth - 1]!
+    const child = descent.pathChild[depth - 1]!
     this.copyPage(memory, base, this.first)
     mtr.savePage(node)
-    this.saveForSeparator(parent, position)
+    this.saveForSeparator(parent, child)
     this.writeHalf(right, suffixAt, cut, true)
     this.writeHalf(node, suffixAt, cut, false)
-    this.insertSeparator(parent, position, cut.separator, mtr.pageId[right]!)
+    this.insertSeparator(parent, child, cut.separator, mtr.pageId[right]!)
     this.reportGhosts(right, cut.separator)
     this.reportGhosts(node, lowFence(this.first, 0, mtr.pageSize))
     mtr.end()
-  }
-
-  private biasFor(memory: PageMemory, base: number, suffixAt: number, pending: Buffer): number {
-    const count = nodeCount(memory, base)
-    const found = searchNode(memory, base, this.mtr.pageSize, pending, pending.length, suffixAt)
-    if (found < 0) throw corruptNode(this.descent.tableId, memory.i32[(base + 4) >> 2]!, 'its slots leave the page')
-    if ((found & 1) === 1) return CUT_MIDDLE
-    const position = found >> 1
-    const ordered = count >= ORDERED_LOAD_SLOTS || !sharesPrefix(memory, base, pending, pending.length)
-    if (position === count && (ordered || nodeHighLength(memory, base) === 0)) return CUT_HIGH
-    if (position === 0 && (ordered || nodeLowLength(memory, base) === 0)) return CUT_LOW
-    return CUT_MIDDLE
   }
 
   /** The root keeps its page: what it held moves to two new children. Ends the mini-transaction. */
@@ -526,4 +521,17 @@ export class TreeShaper {
     mtr.end()
     return true
   }
+}
+
+/** Where the load of a full node suggests to cut it, when a new key goes to slot `position`. */
+function biasFor(memory: PageMemory, base: number, position: number, pending: Buffer): number {
+  const count = nodeCount(memory, base)
+  const ordered = count >= ORDERED_LOAD_SLOTS || !sharesPrefix(memory, base, pending, pending.length)
+  if (position === count && (ordered || nodeHighLength(memory, base) === 0)) return CUT_HIGH
+  if (position === 0 && (ordered || nodeLowLength(memory, base) === 0)) return CUT_LOW
+  const continuesRun =
+    nodeShape(memory, base) === LEAF_SHAPE &&
+    memory.u16[(base + NODE_RUN) >> 1]! >= RUN_ROWS &&
+    memory.i32[(base + NODE_LAST_INSERT) >> 2] === position - 1
+  return continuesRun && position > 0 && position < count ? CUT_AT_RUN : CUT_MIDDLE
 }
