@@ -97,11 +97,11 @@ export class Snapshots {
   /** For the holder of the commit latch: recomputes the floor. */
   refreshFloor(): number {
     const visible = this.#f64[VISIBLE_F] as number
-    const before = this.#f64[VERSION_FLOOR_F] as number
+    // Should this thread die before the floor is lowered again: nothing was trimmed, and the next call lowers it.
     this.#f64[VERSION_FLOOR_F] = visible
     Atomics.load(this.#i32, SNAPSHOTS_HIGH_I)
     Atomics.add(this.#i32, SNAPSHOTS_HIGH_I, 0)
-    const floor = Math.max(before, Math.min(visible, this.oldest()))
+    const floor = Math.min(visible, this.oldest())
     this.#f64[VERSION_FLOOR_F] = floor
     return floor
   }

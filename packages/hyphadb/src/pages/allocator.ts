@@ -119,8 +119,9 @@ export class Allocator {
    * Frees the ids and blocks of pages that left their trees. While a checkpoint is in progress the pages freed since it
    * began wait: it still contains them.
    */
-  sweepFreed(): number {
-    if ((this.#i32[L.FREED_COUNT_I] as number) === 0) return 0
+  sweepFreed(evenIfNone = false): number {
+    // The count is a hint: a death may leave it too low, so a checkpoint looks for itself.
+    if (!evenIfNone && (this.#i32[L.FREED_COUNT_I] as number) === 0) return 0
     return this.exclusively(() => {
       const epoch = this.#i32[L.EPOCH_I] as number
       const keep = this.checkpointInProgress ? PAGE_FREED + (epoch & 1) : -1

@@ -71,7 +71,7 @@ export class Checkpointer {
     if (!this.inProgress) this.#begin()
     const epoch = (this.#i32[L.EPOCH_I] as number) - 1
     faultPoint('checkpoint.begun')
-    this.allocator.sweepFreed()
+    this.allocator.sweepFreed(true)
     yield* this.#flushAll(epoch)
     yield* this.#flushShadows(epoch)
     faultPoint('checkpoint.flushed')

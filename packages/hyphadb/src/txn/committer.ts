@@ -149,9 +149,10 @@ export class Committer {
     return encoder.recordBytesMaximum
   }
 
-  /** Blocks that must be free before the commit point: for all that is dirty, twice over, and for this commit's pages. */
+  /** Blocks that must be free before the commit point: for all that is dirty, this commit's pages, and the page map. */
   #blocksNeeded(operations: number): number {
-    return 2 * this.parts.evictor.dirtyCount + 2 * operations + BLOCK_RESERVE + 16
+    const mapPages = ((this.#i32[L.PAGE_LIMIT_I] as number) << 3) / this.parts.changes.pageSize
+    return this.parts.evictor.dirtyCount + 2 * operations + mapPages + BLOCK_RESERVE + 16
   }
 
   /** What may fail, fails here. */

@@ -22,19 +22,18 @@ const LONG = 32
 const NOTHING = new Uint8Array(0)
 
 export class ReadSet {
-  readonly #points = new Map<number, Map<string, Uint8Array>>()
+  /** Keys by table, as latin1 texts: cheap to collect for every read, made into bytes only to be validated. */
+  readonly #points = new Map<number, Set<string>>()
   readonly #ranges: RangeRead[] = []
   #size = 0
 
   point(tableId: number, key: Uint8Array): void {
     let table = this.#points.get(tableId)
     if (table === undefined) {
-      table = new Map()
+      table = new Set()
       this.#points.set(tableId, table)
     }
-    const name = keyName(key)
-    if (table.has(name)) return
-    table.set(name, Uint8Array.from(key))
+    table.add(keyName(key))
     this.#size++
   }
 
@@ -52,7 +51,10 @@ export class ReadSet {
     for (const [tableId, keys] of this.#points) {
       const tree = trees.of(tableId)
       if (tree === undefined) continue
-      for (const key of keys.values()) if (tree.sequenceOf(key, key.length) > sequence) return false
+      for (const name of keys) {
+        const key = Buffer.from(name, 'latin1')
+        if (tree.sequenceOf(key, key.length) > sequence) return false
+      }
     }
     for (const { tableId, range } of this.#ranges) {
       const low = range.gt ?? range.gte ?? NOTHING
