@@ -6,8 +6,8 @@
  */
 import { compareBytes } from '../base/bytes.js'
 import type { Test } from './filter.js'
+import type { KeyScratch } from './key-scratch.js'
 import {
-  type KeyScratch,
   TAG_ARRAY,
   TAG_BEYOND,
   TAG_BYTES,
@@ -112,7 +112,7 @@ export function boundsOf(tests: readonly Test[], context: BoundsContext): FieldB
 
 function pointsOf(test: Test, context: BoundsContext): FieldBounds | undefined {
   if (test.kind === 'all') {
-    const first = test.tests.find((each) => each.kind === 'eq' && isBoundable(each.value, context))
+    const first = test.tests.find(each => each.kind === 'eq' && isBoundable(each.value, context))
     const bounds = first === undefined ? undefined : pointsOf(first, context)
     return bounds === undefined ? undefined : { ...bounds, consumed: [] }
   }
@@ -132,7 +132,7 @@ function pointsOf(test: Test, context: BoundsContext): FieldBounds | undefined {
     range: undefined,
     consumed: [test],
     from: [test],
-    present: values.every((value) => value !== null),
+    present: values.every(value => value !== null),
   }
 }
 

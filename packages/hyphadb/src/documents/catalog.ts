@@ -40,8 +40,16 @@ export interface CollectionState {
 }
 
 export function checkName(name: unknown, what: string): string {
-  if (typeof name !== 'string' || name === '' || name.includes('/') || Buffer.byteLength(name) > MAX_TABLE_NAME_BYTES / 2) {
-    throw new HyphaError('HYPHA_INVALID', `${what} is a name of up to ${Math.floor(MAX_TABLE_NAME_BYTES / 2)} bytes without '/', not ${JSON.stringify(name) ?? String(name)}`)
+  if (
+    typeof name !== 'string' ||
+    name === '' ||
+    name.includes('/') ||
+    Buffer.byteLength(name) > MAX_TABLE_NAME_BYTES / 2
+  ) {
+    throw new HyphaError(
+      'HYPHA_INVALID',
+      `${what} is a name of up to ${Math.floor(MAX_TABLE_NAME_BYTES / 2)} bytes without '/', not ${JSON.stringify(name) ?? String(name)}`,
+    )
   }
   return name
 }
@@ -60,7 +68,10 @@ export function checkIndex(name: string, options: IndexOptions): IndexDefinition
   }
   for (const option of Object.keys(options)) {
     if (option !== 'on' && option !== 'unique' && option !== 'sparse') {
-      throw new HyphaError('HYPHA_INVALID', `Index '${name}' has an unknown option '${option}': use on, unique and sparse`)
+      throw new HyphaError(
+        'HYPHA_INVALID',
+        `Index '${name}' has an unknown option '${option}': use on, unique and sparse`,
+      )
     }
   }
   const on = options.on.map((path: string) => parsePath(path, `Index '${name}': the field`).text)
@@ -81,7 +92,10 @@ export class MissingTable extends HyphaError {
     name: string,
     readonly create: () => void,
   ) {
-    super('HYPHA_NOT_FOUND', `'${name}' does not exist yet, and the transaction that would create it was not allowed to run again`)
+    super(
+      'HYPHA_NOT_FOUND',
+      `'${name}' does not exist yet, and the transaction that would create it was not allowed to run again`,
+    )
   }
 }
 
@@ -108,14 +122,20 @@ export class Catalog {
     this.shapesTable() // before the collection: who finds the collection can store shapes
     this.engine.openTable(name, { kind: 'collection', key })
     const created = this.state(name)
-    if (created === undefined) throw new HyphaError('HYPHA_ASSERTION', 'a table that was just opened is not in the catalog')
+    if (created === undefined)
+      throw new HyphaError('HYPHA_ASSERTION', 'a table that was just opened is not in the catalog')
     return created
   }
 
   /** Opens or creates the table of an index. A definition that contradicts the stored one is refused. */
   ensureIndex(collection: string, definition: IndexDefinition): OpenIndex {
     const name = `${collection}/${definition.name}`
-    const options: TableOptions = { kind: 'index', on: [...definition.on], unique: definition.unique, sparse: definition.sparse }
+    const options: TableOptions = {
+      kind: 'index',
+      on: [...definition.on],
+      unique: definition.unique,
+      sparse: definition.sparse,
+    }
     const existing = this.engine.lookupTable(name)
     if (existing !== undefined && !sameIndex(existing.options, options)) {
       throw new HyphaError(
@@ -124,20 +144,25 @@ export class Catalog {
       )
     }
     if (existing === undefined) this.engine.openTable(name, options)
-    const index = this.state(collection)?.indexes.find((each) => each.name === definition.name)
-    if (index === undefined) throw new HyphaError('HYPHA_ASSERTION', 'an index that was just opened is not in the catalog')
+    const index = this.state(collection)?.indexes.find(each => each.name === definition.name)
+    if (index === undefined)
+      throw new HyphaError('HYPHA_ASSERTION', 'an index that was just opened is not in the catalog')
     return index
   }
 
   dropIndex(collection: string, name: string): boolean {
-    const index = this.state(collection)?.indexes.find((each) => each.name === name)
+    const index = this.state(collection)?.indexes.find(each => each.name === name)
     if (index === undefined) return false
     this.engine.dropTable(index.table)
     return true
   }
 
   collections(): string[] {
-    return this.engine.tables().filter((table) => table.options.kind === 'collection').map((table) => table.name).sort()
+    return this.engine
+      .tables()
+      .filter(table => table.options.kind === 'collection')
+      .map(table => table.name)
+      .sort()
   }
 
   shapesTable(): Table {
@@ -168,9 +193,12 @@ export class Catalog {
     const prefix = `${name}/`
     const indexes = this.engine
       .tables()
-      .filter((each) => each.name.startsWith(prefix) && isPlainIndex(each))
+      .filter(each => each.name.startsWith(prefix) && isPlainIndex(each))
       .sort((a, b) => a.id - b.id)
-      .map((each) => before?.indexes.find((index) => index.table.id === each.id) ?? openIndex(each, each.name.slice(prefix.length)))
+      .map(
+        each =>
+          before?.indexes.find(index => index.table.id === each.id) ?? openIndex(each, each.name.slice(prefix.length)),
+      )
     const key = String(table.options.key)
     const state: CollectionState = { table, key, keyPath: parsePath(key, 'The key'), indexes }
     this.states.set(name, state)
@@ -180,8 +208,17 @@ export class Catalog {
 
 function openIndex(table: Table, name: string): OpenIndex {
   const on = table.options.on as readonly string[]
-  const definition: IndexDefinition = { name, on, unique: table.options.unique === true, sparse: table.options.sparse === true }
-  return new OpenIndex(table, definition, on.map((path) => parsePath(path, 'The field')))
+  const definition: IndexDefinition = {
+    name,
+    on,
+    unique: table.options.unique === true,
+    sparse: table.options.sparse === true,
+  }
+  return new OpenIndex(
+    table,
+    definition,
+    on.map(path => parsePath(path, 'The field')),
+  )
 }
 
 function sameIndex(a: Readonly<TableOptions>, b: Readonly<TableOptions>): boolean {

@@ -89,7 +89,8 @@ function decode(buffer: Buffer, start: number, end: number, shapes: ShapeRegistr
   openText(start, end)
   position = start + 1
   const document = readValue()
-  if (position !== valuesEnd || textPosition !== text.length || typeof document !== 'object' || document === null) throw damaged()
+  if (position !== valuesEnd || textPosition !== text.length || typeof document !== 'object' || document === null)
+    throw damaged()
   return document
 }
 
@@ -151,7 +152,9 @@ function readValue(): unknown {
       return ((source[position - 1] << 24) >> 16) | source[position - 2]
     case INT32:
       position += 4
-      return (source[position - 1] << 24) | (source[position - 2] << 16) | (source[position - 3] << 8) | source[position - 4]
+      return (
+        (source[position - 1] << 24) | (source[position - 2] << 16) | (source[position - 3] << 8) | source[position - 4]
+      )
     case DOUBLE:
       return readDouble()
     case DATE:
@@ -265,9 +268,13 @@ function readInterpreted(shape: Shape): object {
 
 /** One object literal: the object is born with its final layout. Undefined where code from strings is forbidden. */
 function compileReader(names: readonly string[]): (() => object) | undefined {
-  const fields = names.map((name) => `${JSON.stringify(name)}: read()`).join(',\n')
+  const fields = names.map(name => `${JSON.stringify(name)}: read()`).join(',\n')
   try {
-    return (new Function('read', `return function readShape() {\nreturn {\n${fields}\n}\n}`) as (read: () => unknown) => () => object)(readValue)
+    return (
+      new Function('read', `return function readShape() {\nreturn {\n${fields}\n}\n}`) as (
+        read: () => unknown,
+      ) => () => object
+    )(readValue)
   } catch {
     return undefined
   }

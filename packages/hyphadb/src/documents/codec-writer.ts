@@ -72,7 +72,8 @@ const refusedSignal = new Error('refused')
  * @throws HYPHA_INVALID with the path of what cannot be stored.
  */
 export function encodeDocument(document: object, shapes: ShapeRegistry): Uint8Array {
-  if (writing) throw new HyphaError('HYPHA_INVALID', 'A getter of the document writes another document: read plain data first')
+  if (writing)
+    throw new HyphaError('HYPHA_INVALID', 'A getter of the document writes another document: read plain data first')
   writing = true
   begin(shapes)
   try {
@@ -334,9 +335,13 @@ function writeInterpreted(object: Record<string, unknown>, shape: Shape): void {
 
 /** A function with one property access per field, each with an inline cache of its own; undefined where code from strings is forbidden. */
 function compileWriter(names: readonly string[]): ((object: object) => void) | undefined {
-  const body = names.map((name) => `write(object[${JSON.stringify(name)}])`).join('\n')
+  const body = names.map(name => `write(object[${JSON.stringify(name)}])`).join('\n')
   try {
-    return (new Function('write', `return function writeShape(object) {\n${body}\n}`) as (write: (value: unknown) => void) => (object: object) => void)(writeValue)
+    return (
+      new Function('write', `return function writeShape(object) {\n${body}\n}`) as (
+        write: (value: unknown) => void,
+      ) => (object: object) => void
+    )(writeValue)
   } catch {
     return undefined
   }

@@ -8,7 +8,7 @@ import { ShapeRegistry } from './shapes.js'
 
 /** A process: a registry over rows that others share. */
 function registry(rows = new Map<string, Buffer>()): { shapes: ShapeRegistry; rows: Map<string, Buffer> } {
-  return { shapes: new ShapeRegistry({ load: (id) => rows.get(Buffer.from(id).toString('hex')) }), rows }
+  return { shapes: new ShapeRegistry({ load: id => rows.get(Buffer.from(id).toString('hex')) }), rows }
 }
 
 function encode(document: object, { shapes, rows }: ReturnType<typeof registry>): Buffer {
@@ -35,10 +35,41 @@ function refusal(document: unknown): string {
 const text = fc.oneof(
   fc.string({ maxLength: 80 }),
   fc.string({ unit: 'binary', maxLength: 20 }),
-  fc.constantFrom('', 'x'.repeat(63), 'x'.repeat(64), 'y'.repeat(255), 'z'.repeat(256), 'é'.repeat(300), '😀'.repeat(200), '\0'),
+  fc.constantFrom(
+    '',
+    'x'.repeat(63),
+    'x'.repeat(64),
+    'y'.repeat(255),
+    'z'.repeat(256),
+    'é'.repeat(300),
+    '😀'.repeat(200),
+    '\0',
+  ),
 )
 const scalar = fc.oneof(
-  fc.constantFrom<unknown>(null, undefined, true, false, 0, -0, Number.NaN, Infinity, -Infinity, 127, 128, -128, -129, 32767, 32768, -32769, 2 ** 31 - 1, 2 ** 31, -(2 ** 31), -(2 ** 31) - 1, 2 ** 53),
+  fc.constantFrom<unknown>(
+    null,
+    undefined,
+    true,
+    false,
+    0,
+    -0,
+    Number.NaN,
+    Infinity,
+    -Infinity,
+    127,
+    128,
+    -128,
+    -129,
+    32767,
+    32768,
+    -32769,
+    2 ** 31 - 1,
+    2 ** 31,
+    -(2 ** 31),
+    -(2 ** 31) - 1,
+    2 ** 53,
+  ),
   fc.integer(),
   fc.double(),
   fc.bigInt(),
@@ -46,26 +77,33 @@ const scalar = fc.oneof(
   text,
   fc.date({ noInvalidDate: false }),
   fc.uint8Array({ maxLength: 300 }),
-  fc.uint8Array({ maxLength: 30 }).map((bytes) => Buffer.from(bytes)),
+  fc.uint8Array({ maxLength: 30 }).map(bytes => Buffer.from(bytes)),
 )
-const name = fc.oneof(fc.constantFrom('id', 'a', 'b', 'name', '0', '17', '', 'constructor', 'toString', 'ünïcode', 'x"\\\n'), fc.string({ unit: 'binary', maxLength: 10 })).filter((each) => each !== '__proto__')
-const { value, document } = fc.letrec<{ value: unknown; document: Record<string, unknown> }>((tie) => ({
+const name = fc
+  .oneof(
+    fc.constantFrom('id', 'a', 'b', 'name', '0', '17', '', 'constructor', 'toString', 'ünïcode', 'x"\\\n'),
+    fc.string({ unit: 'binary', maxLength: 10 }),
+  )
+  .filter(each => each !== '__proto__')
+const { value, document } = fc.letrec<{ value: unknown; document: Record<string, unknown> }>(tie => ({
   value: fc.oneof(
     { depthSize: 'small', withCrossShrink: true },
     scalar,
     fc.array(tie('value'), { maxLength: 17, size: 'small' }),
     tie('document'),
-    fc.array(fc.tuple(tie('value'), tie('value')), { maxLength: 4 }).map((entries) => new Map(entries)),
-    fc.array(tie('value'), { maxLength: 4 }).map((items) => new Set(items)),
+    fc.array(fc.tuple(tie('value'), tie('value')), { maxLength: 4 }).map(entries => new Map(entries)),
+    fc.array(tie('value'), { maxLength: 4 }).map(items => new Set(items)),
   ),
-  document: fc.dictionary(name, tie('value'), { maxKeys: 6, noNullPrototype: true }) as fc.Arbitrary<Record<string, unknown>>,
+  document: fc.dictionary(name, tie('value'), { maxKeys: 6, noNullPrototype: true }) as fc.Arbitrary<
+    Record<string, unknown>
+  >,
 }))
 
 describe('documents', () => {
   it('come back exactly as they went in, here and in a process that never saw their shapes', () => {
     const writer = registry()
     fc.assert(
-      fc.property(document, (original) => {
+      fc.property(document, original => {
         for (let round = 0; round < 2; round++) {
           const bytes = encode(original, writer)
           expect(isDeepStrictEqual(decode(bytes, writer), original)).toBe(true)
@@ -88,8 +126,17 @@ describe('documents', () => {
         fc.assert(
           fc.property(fc.array(value, { minLength: 3, maxLength: 3 }), ([a, b, c]) => {
             const writer = registry()
-            const originals = Array.from({ length: 40 }, (_, i) => ({ i, a, nested: [{ b, i }, { b: c, i }], 'odd "name"': { c } }))
-            for (const original of originals) expect(isDeepStrictEqual(decode(encode(original, writer), writer), original)).toBe(true)
+            const originals = Array.from({ length: 40 }, (_, i) => ({
+              i,
+              a,
+              nested: [
+                { b, i },
+                { b: c, i },
+              ],
+              'odd "name"': { c },
+            }))
+            for (const original of originals)
+              expect(isDeepStrictEqual(decode(encode(original, writer), writer), original)).toBe(true)
           }),
           { numRuns: 20 },
         )
@@ -135,7 +182,7 @@ describe('documents', () => {
     expect(refusal(JSON.parse('{"a":{"__proto__":1}}'))).toMatch(/^HYPHA_INVALID .*__proto__/)
     const holed: number[] = [1]
     holed[2] = 3
-    expect(refusal({ a: holed })).toMatch(/^HYPHA_INVALID .*hole.*'a\[1\]'/) 
+    expect(refusal({ a: holed })).toMatch(/^HYPHA_INVALID .*hole.*'a\[1\]'/)
     expect(refusal({ a: new Map([[() => 1, 1]]) })).toMatch(/^HYPHA_INVALID .*function/)
     expect(refusal([1])).toMatch(/^HYPHA_INVALID .*array/)
     expect(refusal(new Town())).toMatch(/^HYPHA_INVALID .*Town/)
@@ -154,13 +201,26 @@ describe('documents', () => {
 
   it('larger than a slab come back too', () => {
     const process = registry()
-    const large = { id: 1, text: 'x'.repeat(200_000), items: Array.from({ length: 20_000 }, (_, i) => ({ i, name: `item ${i}` })), data: Buffer.alloc(100_000, 7) }
+    const large = {
+      id: 1,
+      text: 'x'.repeat(200_000),
+      items: Array.from({ length: 20_000 }, (_, i) => ({ i, name: `item ${i}` })),
+      data: Buffer.alloc(100_000, 7),
+    }
     for (let i = 0; i < 3; i++) expect(isDeepStrictEqual(decode(encode(large, process), process), large)).toBe(true)
   })
 
   it('with damaged bytes are refused or read as something else, but never crash or run on', () => {
     const process = registry()
-    const seed = { id: 1, name: 'some text', list: [1, 2, { a: 'x' }], map: new Map([[1, 'a']]), big: 12345678901234567890n, data: Buffer.from('abc'), n: 1.5 }
+    const seed = {
+      id: 1,
+      name: 'some text',
+      list: [1, 2, { a: 'x' }],
+      map: new Map([[1, 'a']]),
+      big: 12345678901234567890n,
+      data: Buffer.from('abc'),
+      n: 1.5,
+    }
     for (let i = 0; i < 3; i++) encode(seed, process)
     const whole = encode(seed, process)
     fc.assert(

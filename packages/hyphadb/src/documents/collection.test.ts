@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { HyphaError } from '../base/errors.js'
-import { openDatabase, type Database } from './database.js'
+import { type Database, openDatabase } from './database.js'
 import { FakeEngine } from './fake-engine.test-support.js'
 
 async function open(engine = new FakeEngine()): Promise<{ db: Database; engine: FakeEngine }> {
@@ -48,7 +48,12 @@ describe('a collection', () => {
     const ids = await notes.insertMany([{ n: 1 }, { n: 2 }, { n: 3 }])
     expect([...ids].sort()).toEqual(ids)
     expect(new Set(ids).size).toBe(3)
-    expect(notes.find().toArray().map((note) => note.n)).toEqual([1, 2, 3])
+    expect(
+      notes
+        .find()
+        .toArray()
+        .map(note => note.n),
+    ).toEqual([1, 2, 3])
     expect(notes.get(ids[1])).toEqual({ id: ids[1], n: 2 })
   })
 
@@ -66,7 +71,7 @@ describe('a collection', () => {
     const sales = db.collection<Sale>('sales')
     await sales.put({ id: 1, town: 'LEEDS', price: 1 })
     expect(await sales.update(1, { price: 2 })).toEqual({ id: 1, town: 'LEEDS', price: 2 })
-    expect(await sales.update(1, (sale) => ({ id: sale.id, price: (sale.price ?? 0) + 1 }))).toEqual({ id: 1, price: 3 })
+    expect(await sales.update(1, sale => ({ id: sale.id, price: (sale.price ?? 0) + 1 }))).toEqual({ id: 1, price: 3 })
     expect(sales.get(1)).toEqual({ id: 1, price: 3 })
     expect(await rejection(sales.update(1, { id: 2 }))).toMatch(/^HYPHA_INVALID .*unchanged/)
     expect(await rejection(sales.update(9, { price: 2 }))).toMatch(/^HYPHA_NOT_FOUND/)
@@ -86,9 +91,14 @@ describe('a collection', () => {
     const things = db.collection('things')
     for (let i = 0; i < 5; i++) await things.put({ id: i, remarkableFieldName: i, other: { innerFieldName: 'x' } })
     const table = engine.lookupTable('things')
-    const bytes = engine.rowsOf(table as NonNullable<typeof table>).list.map((row) => row.value.toString('latin1'))
-    expect(bytes.filter((text) => text.includes('remarkableFieldName') || text.includes('innerFieldName')).length).toBe(1)
-    expect(things.find().toArray().map((thing) => thing.remarkableFieldName)).toEqual([0, 1, 2, 3, 4])
+    const bytes = engine.rowsOf(table as NonNullable<typeof table>).list.map(row => row.value.toString('latin1'))
+    expect(bytes.filter(text => text.includes('remarkableFieldName') || text.includes('innerFieldName')).length).toBe(1)
+    expect(
+      things
+        .find()
+        .toArray()
+        .map(thing => thing.remarkableFieldName),
+    ).toEqual([0, 1, 2, 3, 4])
   })
 
   it('is read by another process that has never seen its shapes', async () => {
@@ -98,7 +108,7 @@ describe('a collection', () => {
     await things.putMany(documents)
     const other = (await open(engine)).db
     expect(other.collection('things').get(7)).toEqual(documents[7])
-    expect(other.collection('things').find({ a: 1 }).toArray()).toEqual(documents.filter((document) => document.a === 1))
+    expect(other.collection('things').find({ a: 1 }).toArray()).toEqual(documents.filter(document => document.a === 1))
   })
 
   it('lets two processes create the same shape at once without losing either document', async () => {
@@ -112,7 +122,12 @@ describe('a collection', () => {
     await one.put({ id: 3, x: 1, y: 1 })
     expect(engine.attempts - attempts).toBeLessThanOrEqual(3)
     const third = (await open(engine)).db.collection('things')
-    expect(third.find().toArray().map((thing) => thing.id)).toEqual([1, 2, 3, 4])
+    expect(
+      third
+        .find()
+        .toArray()
+        .map(thing => thing.id),
+    ).toEqual([1, 2, 3, 4])
   })
 
   it('validates and transforms by a schema, and names the path that does not fit', async () => {
@@ -123,20 +138,24 @@ describe('a collection', () => {
     expect(sales.get(1)?.price).toBe(12)
     const bad = { id: 2, price: 1, at: { town: 5 as unknown as string } }
     expect(await rejection(sales.put(bad))).toMatch(/^HYPHA_INVALID .*at\.town/)
-    expect(await rejection(sales.update(1, { at: { town: 5 as unknown as string } }))).toMatch(/^HYPHA_INVALID .*at\.town/)
-    expect(codeOf(() => db.transactionSync((tx) => tx.collection('sales').put(bad)))).toMatch(/^HYPHA_INVALID .*at\.town/)
+    expect(await rejection(sales.update(1, { at: { town: 5 as unknown as string } }))).toMatch(
+      /^HYPHA_INVALID .*at\.town/,
+    )
+    expect(codeOf(() => db.transactionSync(tx => tx.collection('sales').put(bad)))).toMatch(/^HYPHA_INVALID .*at\.town/)
     expect(sales.count()).toBe(1)
   })
 
   it('awaits an asynchronous schema, and refuses it where nothing can be awaited', async () => {
     const { db } = await open()
-    const schema = z.object({ id: z.number(), name: z.string().refine(async (name) => name !== 'no') })
+    const schema = z.object({ id: z.number(), name: z.string().refine(async name => name !== 'no') })
     const people = db.collection('people', { schema })
     await people.put({ id: 1, name: 'yes' })
     expect(await rejection(people.put({ id: 2, name: 'no' }))).toMatch(/^HYPHA_INVALID/)
     expect(await people.update(1, { name: 'also' })).toEqual({ id: 1, name: 'also' })
     expect(await rejection(people.update(1, { name: 'no' }))).toMatch(/^HYPHA_INVALID/)
-    expect(codeOf(() => db.transactionSync((tx) => tx.collection('people').put({ id: 3, name: 'yes' })))).toMatch(/^HYPHA_INVALID .*asynchronously/)
+    expect(codeOf(() => db.transactionSync(tx => tx.collection('people').put({ id: 3, name: 'yes' })))).toMatch(
+      /^HYPHA_INVALID .*asynchronously/,
+    )
     expect(people.find().toArray()).toEqual([{ id: 1, name: 'also' }])
   })
 
@@ -165,8 +184,8 @@ describe('a collection', () => {
     await sales.put({ id: 1, town: 'LEEDS', price: 1 })
     await sales.put({ id: 1, town: 'LEEDS', price: 2 })
     await sales.put({ id: 1, town: 'LEEDS', price: 3 })
-    expect(engine.lastWrites.filter((write) => write.derived).length).toBe(2)
-    expect(engine.lastWrites.filter((write) => !write.derived).length).toBe(1)
+    expect(engine.lastWrites.filter(write => write.derived).length).toBe(2)
+    expect(engine.lastWrites.filter(write => !write.derived).length).toBe(1)
     expect(sales.find({ price: { $lte: 2 } }).toArray()).toEqual([])
   })
 })
@@ -174,12 +193,17 @@ describe('a collection', () => {
 describe('transactions', () => {
   it('see their own writes, in indexes too, and leave nothing behind when they throw', async () => {
     const { db } = await open()
-    const accounts = db.collection<{ id: number; balance: number }>('accounts', { indexes: { byBalance: { on: ['balance'] } } })
-    await accounts.putMany([{ id: 1, balance: 100 }, { id: 2, balance: 0 }])
-    const moved = await db.transaction((tx) => {
+    const accounts = db.collection<{ id: number; balance: number }>('accounts', {
+      indexes: { byBalance: { on: ['balance'] } },
+    })
+    await accounts.putMany([
+      { id: 1, balance: 100 },
+      { id: 2, balance: 0 },
+    ])
+    const moved = await db.transaction(tx => {
       const own = tx.collection<{ id: number; balance: number }>('accounts')
       own.update(1, { balance: 60 })
-      own.update(2, (account) => ({ ...account, balance: account.balance + 40 }))
+      own.update(2, account => ({ ...account, balance: account.balance + 40 }))
       expect(own.find({ balance: { $gte: 50 } }).toArray()).toEqual([{ id: 1, balance: 60 }])
       expect(own.count({ balance: 40 })).toBe(1)
       return own.get(1)
@@ -187,7 +211,7 @@ describe('transactions', () => {
     expect(moved).toEqual({ id: 1, balance: 60 })
     expect(
       await rejection(
-        db.transaction(async (tx) => {
+        db.transaction(async tx => {
           tx.collection('accounts').delete(1)
           await Promise.resolve()
           throw new Error('no')
@@ -200,18 +224,20 @@ describe('transactions', () => {
   it('refuse use after their end, and promises where nothing waits for them', async () => {
     const { db } = await open()
     let kept: { put(document: object): unknown } | undefined
-    db.transactionSync((tx) => {
+    db.transactionSync(tx => {
       kept = tx.collection('things')
       kept.put({ id: 1 })
     })
     expect(codeOf(() => kept?.put({ id: 2 }))).toMatch(/^HYPHA_CLOSED/)
-    expect(codeOf(() => db.transactionSync(async (tx) => tx.collection('things').put({ id: 3 })))).toMatch(/^HYPHA_INVALID .*promise/)
+    expect(codeOf(() => db.transactionSync(async tx => tx.collection('things').put({ id: 3 })))).toMatch(
+      /^HYPHA_INVALID .*promise/,
+    )
     expect(db.collection('things').count()).toBe(1)
   })
 
   it('create the collection that they write first', async () => {
     const { db } = await open()
-    await db.transaction((tx) => {
+    await db.transaction(tx => {
       expect(tx.collection('fresh').get(1)).toBeUndefined()
       expect(tx.collection('fresh').find().toArray()).toEqual([])
       tx.collection('fresh').put({ id: 1 })
@@ -224,7 +250,10 @@ describe('snapshots', () => {
   it('stay the same whatever is written, and indexes made later are not used by them', async () => {
     const { db, engine } = await open()
     const sales = db.collection<Sale>('sales', { indexes: { byTown: { on: ['town'] } } })
-    await sales.putMany([{ id: 1, town: 'LEEDS', price: 1 }, { id: 2, town: 'YORK', price: 2 }])
+    await sales.putMany([
+      { id: 1, town: 'LEEDS', price: 1 },
+      { id: 2, town: 'YORK', price: 2 },
+    ])
     const snapshot = db.snapshot()
     const then = snapshot.collection<Sale>('sales')
     await sales.update(1, { town: 'YORK' })

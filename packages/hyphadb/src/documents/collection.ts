@@ -4,14 +4,14 @@
  */
 import { HyphaError } from '../base/errors.js'
 import type { Durability, Reader, Snapshot, Transaction } from '../engine/api.js'
-import { checkIndex, type CollectionState, type IndexOptions, MissingTable } from './catalog.js'
+import { type CollectionState, checkIndex, type IndexOptions, MissingTable } from './catalog.js'
 import { decodeDocument } from './codec-reader.js'
 import type { Filter } from './filter.js'
 import { BUILD_AT_ONCE_DOCUMENTS, buildInBackground, buildNow } from './index-build.js'
 import type { Key } from './keys.js'
 import { type Explanation, type FindOptions, Query, type QuerySource, type Scope } from './query.js'
 import { type StandardSchema, validate, validateSync } from './schema.js'
-import { describeKey, type DocumentContext, removeDocument, writeDocument, type WriteMode } from './writer.js'
+import { type DocumentContext, describeKey, removeDocument, type WriteMode, writeDocument } from './writer.js'
 
 export type Document = Record<string, unknown>
 
@@ -91,8 +91,8 @@ abstract class Reads<T extends object> implements QuerySource {
 /** Indexes that this reader may use. */
 function readyFor(state: CollectionState | undefined, reader: Reader, latest: Reader): CollectionState['indexes'] {
   if (state === undefined) return []
-  if (reader === latest && state.indexes.every((index) => index.isReady(latest, latest))) return state.indexes
-  return state.indexes.filter((index) => index.isReady(reader, latest))
+  if (reader === latest && state.indexes.every(index => index.isReady(latest, latest))) return state.indexes
+  return state.indexes.filter(index => index.isReady(reader, latest))
 }
 
 const nothing = (): void => undefined
@@ -104,9 +104,17 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
     const state = catalog.state(this.entry.name)
     // Before the snapshot, so that what is ready now is ready in it.
     const indexes = readyFor(state, engine.latest, engine.latest)
-    if (state === undefined) return { reader: engine.latest, newer: engine.latest, sequence: undefined, state, indexes, release: nothing }
+    if (state === undefined)
+      return { reader: engine.latest, newer: engine.latest, sequence: undefined, state, indexes, release: nothing }
     const snapshot = engine.snapshot()
-    return { reader: snapshot, newer: engine.latest, sequence: snapshot.sequence, state, indexes, release: () => snapshot.close() }
+    return {
+      reader: snapshot,
+      newer: engine.latest,
+      sequence: snapshot.sequence,
+      state,
+      indexes,
+      release: () => snapshot.close(),
+    }
   }
 
   /** The document with this id in the newest committed state, or undefined. */
@@ -123,7 +131,7 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
       for (const id of ids) {
         documents.push(this.readOne(snapshot, id))
         if (documents.length % 16 === 0 && performance.now() - since > 4) {
-          await new Promise((resolve) => setImmediate(resolve))
+          await new Promise(resolve => setImmediate(resolve))
           since = performance.now()
         }
       }
@@ -169,7 +177,8 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
       const state = existing(context.catalog.state(entry.name), entry.name, id)
       const changed = changedDocument(context, tx, entry.name, state, id, change as Change<object>)
       const valid = validate(entry.schema, changed, entry.name)
-      if (valid instanceof Promise) return valid.then((document) => replaceDocument(context, tx, entry.name, id, document) as T)
+      if (valid instanceof Promise)
+        return valid.then(document => replaceDocument(context, tx, entry.name, id, document) as T)
       return replaceDocument(context, tx, entry.name, id, valid) as T
     }, this.options(options))
   }
@@ -177,7 +186,7 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
   /** Removes a document; false when there was none. */
   delete(id: Key, options?: WriteOptions): Promise<boolean> {
     const { entry, context } = this
-    return context.engine.transact((tx) => {
+    return context.engine.transact(tx => {
       const state = context.catalog.state(entry.name)
       return state !== undefined && removeDocument(context, tx, entry.name, state, id)
     }, this.options(options))
@@ -199,7 +208,7 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
   indexes(): { name: string; on: readonly string[]; unique: boolean; sparse: boolean; ready: boolean }[] {
     const { latest } = this.context.engine
     const state = this.context.catalog.state(this.entry.name)
-    return (state?.indexes ?? []).map((index) => ({ ...index.definition, ready: index.isReady(latest, latest) }))
+    return (state?.indexes ?? []).map(index => ({ ...index.definition, ready: index.isReady(latest, latest) }))
   }
 
   /** Resolves when every index is built; rejects with the reason if one cannot be. */
@@ -215,7 +224,7 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
   private writeOne(document: Input, mode: WriteMode, options: WriteOptions | undefined): Promise<Key> {
     try {
       const valid = validate(this.entry.schema, document as object, this.entry.name)
-      if (valid instanceof Promise) return valid.then((settled) => this.commit(settled, mode, options))
+      if (valid instanceof Promise) return valid.then(settled => this.commit(settled, mode, options))
       return this.commit(valid, mode, options)
     } catch (error) {
       return Promise.reject(error as Error)
@@ -226,12 +235,17 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
     const { entry, context } = this
     context.catalog.ensure(entry.name, entry.key)
     return context.engine.transact(
-      (tx) => writeDocument(context, tx, entry.name, present(context.catalog.state(entry.name), entry.name), document, mode),
+      tx =>
+        writeDocument(context, tx, entry.name, present(context.catalog.state(entry.name), entry.name), document, mode),
       this.options(options),
     )
   }
 
-  private async writeMany(documents: Iterable<Input>, mode: WriteMode, options: WriteOptions | undefined): Promise<Key[]> {
+  private async writeMany(
+    documents: Iterable<Input>,
+    mode: WriteMode,
+    options: WriteOptions | undefined,
+  ): Promise<Key[]> {
     const { entry, context } = this
     const valid: object[] = []
     for (const document of documents) {
@@ -239,9 +253,9 @@ export class Collection<T extends object = Document, Input = T> extends Reads<T>
       valid.push(checked instanceof Promise ? await checked : checked)
     }
     context.catalog.ensure(entry.name, entry.key)
-    return context.engine.transact((tx) => {
+    return context.engine.transact(tx => {
       const state = present(context.catalog.state(entry.name), entry.name)
-      return valid.map((document) => writeDocument(context, tx, entry.name, state, document, mode))
+      return valid.map(document => writeDocument(context, tx, entry.name, state, document, mode))
     }, this.options(options))
   }
 }
@@ -260,7 +274,14 @@ export class TransactionCollection<T extends object = Document, Input = T> exten
   openScope(): Scope {
     const tx = this.tx()
     const state = this.context.catalog.state(this.entry.name)
-    return { reader: tx, newer: tx, sequence: undefined, state, indexes: readyFor(state, tx, this.context.engine.latest), release: nothing }
+    return {
+      reader: tx,
+      newer: tx,
+      sequence: undefined,
+      state,
+      indexes: readyFor(state, tx, this.context.engine.latest),
+      release: nothing,
+    }
   }
 
   get(id: Key): T | undefined {
@@ -268,7 +289,7 @@ export class TransactionCollection<T extends object = Document, Input = T> exten
   }
 
   getMany(ids: Iterable<Key>): (T | undefined)[] {
-    return Array.from(ids, (id) => this.get(id))
+    return Array.from(ids, id => this.get(id))
   }
 
   insert(document: Input): Key {
@@ -280,11 +301,11 @@ export class TransactionCollection<T extends object = Document, Input = T> exten
   }
 
   insertMany(documents: Iterable<Input>): Key[] {
-    return Array.from(documents, (document) => this.insert(document))
+    return Array.from(documents, document => this.insert(document))
   }
 
   putMany(documents: Iterable<Input>): Key[] {
-    return Array.from(documents, (document) => this.put(document))
+    return Array.from(documents, document => this.put(document))
   }
 
   update(id: Key, change: Change<T>): T {
@@ -303,7 +324,8 @@ export class TransactionCollection<T extends object = Document, Input = T> exten
     const { entry, context } = this
     const valid = validateSync(entry.schema, document as object, entry.name)
     const state = context.catalog.state(entry.name)
-    if (state === undefined) throw new MissingTable(entry.name, () => void context.catalog.ensure(entry.name, entry.key))
+    if (state === undefined)
+      throw new MissingTable(entry.name, () => void context.catalog.ensure(entry.name, entry.key))
     return writeDocument(context, this.tx(), entry.name, state, valid, mode)
   }
 }
@@ -322,7 +344,14 @@ export class SnapshotCollection<T extends object = Document> extends Reads<T> {
   openScope(): Scope {
     const { snapshot } = this
     const state = this.context.catalog.state(this.entry.name)
-    return { reader: snapshot, newer: snapshot, sequence: undefined, state, indexes: readyFor(state, snapshot, this.context.engine.latest), release: nothing }
+    return {
+      reader: snapshot,
+      newer: snapshot,
+      sequence: undefined,
+      state,
+      indexes: readyFor(state, snapshot, this.context.engine.latest),
+      release: nothing,
+    }
   }
 
   get(id: Key): T | undefined {
@@ -330,7 +359,7 @@ export class SnapshotCollection<T extends object = Document> extends Reads<T> {
   }
 
   getMany(ids: Iterable<Key>): (T | undefined)[] {
-    return Array.from(ids, (id) => this.get(id))
+    return Array.from(ids, id => this.get(id))
   }
 }
 
@@ -341,7 +370,10 @@ function present(state: CollectionState | undefined, collection: string): Collec
 }
 
 function notFound(collection: string, id: Key): HyphaError {
-  return new HyphaError('HYPHA_NOT_FOUND', `Collection '${collection}' has no document with id ${describeKey(id)}: use put to create it`)
+  return new HyphaError(
+    'HYPHA_NOT_FOUND',
+    `Collection '${collection}' has no document with id ${describeKey(id)}: use put to create it`,
+  )
 }
 
 function existing(state: CollectionState | undefined, collection: string, id: Key): CollectionState {
@@ -349,20 +381,37 @@ function existing(state: CollectionState | undefined, collection: string, id: Ke
   return state
 }
 
-function changedDocument(context: DocumentContext, tx: Transaction, collection: string, state: CollectionState, id: Key, change: Change<object>): object {
+function changedDocument(
+  context: DocumentContext,
+  tx: Transaction,
+  collection: string,
+  state: CollectionState,
+  id: Key,
+  change: Change<object>,
+): object {
   const key = context.scratch.encode(id, state.key)
   if (!tx.find(state.table, key)) throw notFound(collection, id)
   const old = decodeDocument(tx.buffer, tx.valueStart, tx.valueEnd, context.shapes)
-  return typeof change === 'function' ? change(old) : { ...old, ...change }
+  return typeof change === 'function' ? (change as (document: object) => object)(old) : { ...old, ...change }
 }
 
 /** The last step of an update: the document must still be the one with this id. */
-function replaceDocument(context: DocumentContext, tx: Transaction, collection: string, id: Key, document: object): object {
+function replaceDocument(
+  context: DocumentContext,
+  tx: Transaction,
+  collection: string,
+  id: Key,
+  document: object,
+): object {
   const state = existing(context.catalog.state(collection), collection, id)
-  const key = typeof document === 'object' && document !== null ? (document as Record<string, unknown>)[state.key] : undefined
+  const key =
+    typeof document === 'object' && document !== null ? (document as Record<string, unknown>)[state.key] : undefined
   const before = context.scratch.encodeCopy(id, state.key)
   if (key === undefined || Buffer.compare(before, context.scratch.encode(key, state.key)) !== 0) {
-    throw new HyphaError('HYPHA_INVALID', `An update must return the document with its ${state.key} unchanged (${describeKey(id)}): to move it, delete and insert`)
+    throw new HyphaError(
+      'HYPHA_INVALID',
+      `An update must return the document with its ${state.key} unchanged (${describeKey(id)}): to move it, delete and insert`,
+    )
   }
   writeDocument(context, tx, collection, state, document, 'put')
   return document
@@ -380,7 +429,7 @@ export function addIndex(entry: CollectionEntry, name: string, options: IndexOpt
 export function buildIfNeeded(entry: CollectionEntry, name: string): void {
   const { context } = entry
   const state = context.catalog.state(entry.name)
-  const index = state?.indexes.find((each) => each.name === name)
+  const index = state?.indexes.find(each => each.name === name)
   const { latest } = context.engine
   if (state === undefined || index === undefined || index.isReady(latest, latest) || entry.builds.has(name)) return
   if (latest.count(state.table, { limit: BUILD_AT_ONCE_DOCUMENTS + 1 }) <= BUILD_AT_ONCE_DOCUMENTS) {

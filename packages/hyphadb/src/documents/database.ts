@@ -1,6 +1,8 @@
 /** The database as the application sees it: collections, tables, transactions and snapshots over one engine. */
 import { HyphaError } from '../base/errors.js'
 import type { Durability, Snapshot, Transaction, TransactionOptions } from '../engine/api.js'
+import type { EngineStats } from '../engine/stats.js'
+import type { VerifyReport } from '../engine/verify.js'
 import { Catalog, checkKey, checkName, DEFAULT_KEY, type IndexOptions, MissingTable } from './catalog.js'
 import {
   addIndex,
@@ -11,10 +13,8 @@ import {
   SnapshotCollection,
   TransactionCollection,
 } from './collection.js'
-import type { EngineStats } from '../engine/stats.js'
-import type { VerifyReport } from '../engine/verify.js'
 import type { DocumentEngine } from './document-engine.js'
-import { KeyScratch } from './keys.js'
+import { KeyScratch } from './key-scratch.js'
 import { checkSchema, type StandardSchema } from './schema.js'
 import { ShapeRegistry } from './shapes.js'
 import { ByteTable, type ByteTableOptions, openByteTable, SnapshotTable, TransactionTable } from './table.js'
@@ -50,7 +50,7 @@ export class Database {
   ) {
     const catalog = new Catalog(engine)
     const shapes = new ShapeRegistry({
-      load: (id) => {
+      load: id => {
         const table = catalog.lookupShapesTable()
         return table === undefined ? undefined : engine.latest.get(table, id)
       },
@@ -88,7 +88,12 @@ export class Database {
    */
   table<V = Uint8Array>(name: string, options?: ByteTableOptions): ByteTable<V> {
     this.assertOpen()
-    return new ByteTable<V>(this.engine, openByteTable(this.engine, name, options), this.context.scratch, this.options.durability)
+    return new ByteTable<V>(
+      this.engine,
+      openByteTable(this.engine, name, options),
+      this.context.scratch,
+      this.options.durability,
+    )
   }
 
   /**
@@ -97,11 +102,14 @@ export class Database {
    *
    * @throws HYPHA_CONFLICT when it kept losing.
    */
-  async transaction<T>(work: (tx: DocumentTransaction) => T | Promise<T>, options: TransactionOptions = {}): Promise<T> {
+  async transaction<T>(
+    work: (tx: DocumentTransaction) => T | Promise<T>,
+    options: TransactionOptions = {},
+  ): Promise<T> {
     for (;;) {
       this.assertOpen()
       try {
-        return await this.engine.transact((tx) => this.run(tx, work), this.withDurability(options))
+        return await this.engine.transact(tx => this.run(tx, work), this.withDurability(options))
       } catch (error) {
         if (!(error instanceof MissingTable)) throw error
         error.create()
@@ -114,7 +122,7 @@ export class Database {
     for (;;) {
       this.assertOpen()
       try {
-        return this.engine.transactSync((tx) => withoutPromise(this.run(tx, work)), this.withDurability(options))
+        return this.engine.transactSync(tx => withoutPromise(this.run(tx, work)), this.withDurability(options))
       } catch (error) {
         if (!(error instanceof MissingTable)) throw error
         error.create()
@@ -125,7 +133,7 @@ export class Database {
   /** The database as it is now, for as long as the snapshot is open. Close it: old versions are kept for it. */
   snapshot(): DatabaseSnapshot {
     this.assertOpen()
-    return new DatabaseSnapshot(this.engine.snapshot(), (name) => this.entry(name), this.context)
+    return new DatabaseSnapshot(this.engine.snapshot(), name => this.entry(name), this.context)
   }
 
   /** Resolves when everything that is visible now is on disk. */
@@ -169,7 +177,14 @@ export class Database {
     let entry = this.entries.get(name)
     if (entry === undefined) {
       const key = this.context.catalog.state(name)?.key ?? DEFAULT_KEY
-      entry = { context: this.context, name, key, schema: undefined, durability: this.options.durability, builds: new Map() }
+      entry = {
+        context: this.context,
+        name,
+        key,
+        schema: undefined,
+        durability: this.options.durability,
+        builds: new Map(),
+      }
       this.entries.set(name, entry)
     }
     return entry
@@ -178,16 +193,25 @@ export class Database {
   private define(entry: CollectionEntry, options: CollectionOptions): void {
     for (const option of Object.keys(options)) {
       if (!COLLECTION_OPTIONS.has(option)) {
-        throw new HyphaError('HYPHA_INVALID', `Unknown option '${option}': a collection takes ${[...COLLECTION_OPTIONS].join(', ')}`)
+        throw new HyphaError(
+          'HYPHA_INVALID',
+          `Unknown option '${option}': a collection takes ${[...COLLECTION_OPTIONS].join(', ')}`,
+        )
       }
     }
     if (options.replicate !== undefined && options.replicate !== 'none') {
-      throw new HyphaError('HYPHA_INVALID', `replicate: '${String(options.replicate)}' is not available: collections are local ('none')`)
+      throw new HyphaError(
+        'HYPHA_INVALID',
+        `replicate: '${String(options.replicate)}' is not available: collections are local ('none')`,
+      )
     }
     const schema = checkSchema(options.schema)
     const state = this.context.catalog.state(entry.name)
     if (options.key !== undefined && state !== undefined && state.key !== checkKey(options.key)) {
-      throw new HyphaError('HYPHA_INVALID', `The key of collection '${entry.name}' is '${state.key}', not '${options.key}': it is fixed when the collection is created`)
+      throw new HyphaError(
+        'HYPHA_INVALID',
+        `The key of collection '${entry.name}' is '${state.key}', not '${options.key}': it is fixed when the collection is created`,
+      )
     }
     entry.key = state?.key ?? (options.key === undefined ? entry.key : checkKey(options.key))
     if (schema !== undefined) entry.schema = schema
@@ -201,7 +225,7 @@ export class Database {
   }
 
   private run<T>(tx: Transaction, work: (tx: DocumentTransaction) => T): T {
-    const transaction = new DocumentTransaction(tx, (name) => this.entry(name), this.context)
+    const transaction = new DocumentTransaction(tx, name => this.entry(name), this.context)
     let pending = false
     try {
       const result = work(transaction)
@@ -239,7 +263,8 @@ export class DocumentTransaction {
 
   table<V = Uint8Array>(name: string, options?: ByteTableOptions): TransactionTable<V> {
     const { engine, scratch } = this.context
-    if (engine.lookupTable(name) === undefined) throw new MissingTable(name, () => void openByteTable(engine, name, options))
+    if (engine.lookupTable(name) === undefined)
+      throw new MissingTable(name, () => void openByteTable(engine, name, options))
     return new TransactionTable<V>(openByteTable(engine, name, options), scratch, () => this.current())
   }
 
@@ -249,7 +274,8 @@ export class DocumentTransaction {
   }
 
   private current(): Transaction {
-    if (this.finished) throw new HyphaError('HYPHA_CLOSED', 'The transaction is over: await everything that uses it inside its callback')
+    if (this.finished)
+      throw new HyphaError('HYPHA_CLOSED', 'The transaction is over: await everything that uses it inside its callback')
     return this.tx
   }
 }
@@ -288,6 +314,9 @@ export class DatabaseSnapshot {
 }
 
 /** Opens a database over an engine. */
-export async function openDatabase(engineFactory: () => Promise<DocumentEngine>, options: DatabaseOptions = {}): Promise<Database> {
+export async function openDatabase(
+  engineFactory: () => Promise<DocumentEngine>,
+  options: DatabaseOptions = {},
+): Promise<Database> {
   return new Database(await engineFactory(), options)
 }

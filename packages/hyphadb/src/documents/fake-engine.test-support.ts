@@ -67,7 +67,8 @@ function select(rows: readonly Row[], range: KeyRange): Row[] {
     const row = rows[at]
     if (inRange(row.key, range)) found.push(row)
     else if (found.length > 0) break
-    else if ((range.lt ?? range.lte) !== undefined && compareBytes(row.key, (range.lt ?? range.lte) as Uint8Array) > 0) break
+    else if ((range.lt ?? range.lte) !== undefined && compareBytes(row.key, (range.lt ?? range.lte) as Uint8Array) > 0)
+      break
   }
   if (range.reverse) found.reverse()
   return range.limit === undefined ? found : found.slice(0, range.limit)
@@ -217,10 +218,10 @@ class FakeTransaction extends FakeReader implements Transaction {
     applyWrite(rows, write)
   }
   conflictsWith(commit: Commit): boolean {
-    return commit.writes.some((write) => {
+    return commit.writes.some(write => {
       const point = `${write.table}:${write.key.toString('hex')}`
       if (this.points.has(point) || this.writes.has(point)) return true
-      return this.ranges.some((read) => read.table === write.table && inRange(write.key, read.range))
+      return this.ranges.some(read => read.table === write.table && inRange(write.key, read.range))
     })
   }
 }
@@ -275,7 +276,9 @@ export class FakeEngine implements DocumentEngine {
   openTable(name: string, options: TableOptions = {}): Table {
     const known = this.byName.get(name)
     if (known !== undefined) {
-      const contradicts = Object.keys(options).some((each) => JSON.stringify(known.options[each]) !== JSON.stringify(options[each]))
+      const contradicts = Object.keys(options).some(
+        each => JSON.stringify(known.options[each]) !== JSON.stringify(options[each]),
+      )
       if (contradicts) {
         throw new HyphaError('HYPHA_INVALID', `Table '${name}' has other options`)
       }
@@ -358,7 +361,11 @@ export class FakeEngine implements DocumentEngine {
       return Promise.reject(error as Error)
     }
   }
-  private attempt<T>(work: (tx: Transaction) => T | Promise<T>, options: TransactionOptions, attempt: number): Promise<T> {
+  private attempt<T>(
+    work: (tx: Transaction) => T | Promise<T>,
+    options: TransactionOptions,
+    attempt: number,
+  ): Promise<T> {
     this.attempts++
     const transaction = new FakeTransaction(this)
     const finish = (result: T): Promise<T> => {
@@ -374,10 +381,10 @@ export class FakeEngine implements DocumentEngine {
     return result instanceof Promise ? result.then(finish) : finish(result)
   }
   put(table: Table, key: Uint8Array, value: Uint8Array): Promise<void> {
-    return this.transact((tx) => tx.put(table, key, value))
+    return this.transact(tx => tx.put(table, key, value))
   }
   delete(table: Table, key: Uint8Array): Promise<void> {
-    return this.transact((tx) => tx.delete(table, key))
+    return this.transact(tx => tx.delete(table, key))
   }
   snapshot(): Snapshot {
     return new FakeSnapshot(this, this.sequence)

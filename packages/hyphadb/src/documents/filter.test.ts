@@ -19,7 +19,22 @@ function refusal(filter: unknown): string {
   return 'accepted'
 }
 
-const scalar = fc.constantFrom<unknown>(null, true, false, 0, 1, 2, 3.5, -1, 'a', 'ab', 'b', '', new Date(5), new Date(7))
+const scalar = fc.constantFrom<unknown>(
+  null,
+  true,
+  false,
+  0,
+  1,
+  2,
+  3.5,
+  -1,
+  'a',
+  'ab',
+  'b',
+  '',
+  new Date(5),
+  new Date(7),
+)
 const field = fc.constantFrom('a', 'b', 'c', 'a.b', 'a.c', 'b.a')
 const leaf = fc.oneof({ weight: 4, arbitrary: scalar }, { weight: 1, arbitrary: fc.array(scalar, { maxLength: 3 }) })
 const inner = fc.dictionary(fc.constantFrom('a', 'b', 'c'), leaf, { maxKeys: 3, noNullPrototype: true })
@@ -29,7 +44,7 @@ const document = fc.dictionary(
   { maxKeys: 3, noNullPrototype: true },
 )
 /** In lists mingo finds null less often than alone, MongoDB (and we) just as often. */
-const notNull = scalar.filter((each) => each !== null)
+const notNull = scalar.filter(each => each !== null)
 const ordered = fc.constantFrom<unknown>(0, 1, 2, 3.5, -1, 'a', 'ab', 'b', new Date(5), new Date(7))
 const operators: fc.Arbitrary<unknown> = fc.oneof(
   scalar,
@@ -52,7 +67,14 @@ const arrayOperators: fc.Arbitrary<unknown> = fc.oneof(
 )
 const condition = fc.oneof(
   { weight: 5, arbitrary: fc.dictionary(field, operators, { minKeys: 1, maxKeys: 2, noNullPrototype: true }) },
-  { weight: 1, arbitrary: fc.dictionary(fc.constantFrom('a', 'b', 'c'), arrayOperators, { minKeys: 1, maxKeys: 2, noNullPrototype: true }) },
+  {
+    weight: 1,
+    arbitrary: fc.dictionary(fc.constantFrom('a', 'b', 'c'), arrayOperators, {
+      minKeys: 1,
+      maxKeys: 2,
+      noNullPrototype: true,
+    }),
+  },
 )
 const filter: fc.Arbitrary<Filter> = fc.oneof(
   { weight: 4, arbitrary: condition },

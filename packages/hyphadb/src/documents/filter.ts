@@ -42,20 +42,22 @@ function isPlain(value: unknown): value is Record<string, unknown> {
 function isOperators(value: unknown): value is Record<string, unknown> {
   if (!isPlain(value)) return false
   const names = Object.keys(value)
-  const operators = names.filter((name) => name.startsWith('$')).length
-  if (operators > 0 && operators < names.length) throw invalid(`A filter mixes operators and fields in one object: ${names.join(', ')}`)
+  const operators = names.filter(name => name.startsWith('$')).length
+  if (operators > 0 && operators < names.length)
+    throw invalid(`A filter mixes operators and fields in one object: ${names.join(', ')}`)
   return operators > 0
 }
 
 /** Checks a filter. No filter, or an empty one, is everything. */
 export function parseFilter(filter: Filter | undefined): FilterNode {
   if (filter === undefined) return { kind: 'and', nodes: [] }
-  if (!isPlain(filter)) throw invalid('A filter is a plain object such as { town: \'LEEDS\', price: { $gte: 100000 } }')
+  if (!isPlain(filter)) throw invalid("A filter is a plain object such as { town: 'LEEDS', price: { $gte: 100000 } }")
   const nodes: FilterNode[] = []
   for (const name of Object.keys(filter)) {
     const wanted = filter[name]
     if (name === '$and') nodes.push(...parseList(name, wanted))
-    else if (name === '$or' || name === '$nor') nodes.push({ kind: name === '$or' ? 'or' : 'nor', nodes: parseList(name, wanted) })
+    else if (name === '$or' || name === '$nor')
+      nodes.push({ kind: name === '$or' ? 'or' : 'nor', nodes: parseList(name, wanted) })
     else if (name === '$comment') continue
     else if (name.startsWith('$')) throw unknownOperator(name)
     else nodes.push(...parseField(parsePath(name, 'The field'), wanted))
@@ -69,11 +71,11 @@ function unknownOperator(name: string): HyphaError {
 
 function parseList(name: string, value: unknown): FilterNode[] {
   if (!Array.isArray(value) || value.length === 0) throw invalid(`${name} takes a list of filters that is not empty`)
-  return value.map((item) => parseFilter(item as Filter))
+  return value.map(item => parseFilter(item as Filter))
 }
 
 function parseField(path: Path, wanted: unknown): FilterNode[] {
-  return parseTests(wanted, path.text).map((test) => ({ kind: 'field', path, test }))
+  return parseTests(wanted, path.text).map(test => ({ kind: 'field', path, test }))
 }
 
 function parseTests(wanted: unknown, where: string): Test[] {
@@ -94,7 +96,8 @@ function operand(value: unknown, where: string): unknown {
   if (value === undefined) {
     throw invalid(`The filter on '${where}' is undefined: leave the field out, or ask for null or { $exists: false }`)
   }
-  if (typeof value === 'function' || typeof value === 'symbol') throw invalid(`The filter on '${where}' is a ${typeof value}`)
+  if (typeof value === 'function' || typeof value === 'symbol')
+    throw invalid(`The filter on '${where}' is a ${typeof value}`)
   return value
 }
 
@@ -108,14 +111,16 @@ function parseOperator(name: string, value: unknown, siblings: Record<string, un
     case '$gte':
     case '$lt':
     case '$lte':
-      if (rankOf(operand(value, where)) === RANK_OTHER) throw invalid(`${name} on '${where}' compares with an object, which has no order`)
+      if (rankOf(operand(value, where)) === RANK_OTHER)
+        throw invalid(`${name} on '${where}' compares with an object, which has no order`)
       return { kind: name.slice(1) as 'gt' | 'gte' | 'lt' | 'lte', value }
     case '$in':
       return parseIn(name, value, where)
     case '$nin':
       return { kind: 'not', tests: [parseIn(name, value, where)] }
     case '$exists':
-      if (typeof value !== 'boolean' && value !== 0 && value !== 1) throw invalid(`$exists on '${where}' takes true or false`)
+      if (typeof value !== 'boolean' && value !== 0 && value !== 1)
+        throw invalid(`$exists on '${where}' takes true or false`)
       return { kind: 'exists', wanted: Boolean(value) }
     case '$regex':
       return { kind: 'regex', pattern: parseRegex(value, siblings.$options, where) }
@@ -134,11 +139,12 @@ function parseStructural(name: string, value: unknown, where: string): Test {
     case '$elemMatch':
       return parseElemMatch(value, where)
     case '$type':
-      return { kind: 'type', types: (Array.isArray(value) ? value : [value]).map((type) => parseType(type, where)) }
+      return { kind: 'type', types: (Array.isArray(value) ? value : [value]).map(type => parseType(type, where)) }
     case '$mod':
       return parseMod(value, where)
     case '$not':
-      if (!(value instanceof RegExp) && !isOperators(value)) throw invalid(`$not on '${where}' takes operators or a regular expression`)
+      if (!(value instanceof RegExp) && !isOperators(value))
+        throw invalid(`$not on '${where}' takes operators or a regular expression`)
       return { kind: 'not', tests: parseTests(value, where) }
     default:
       throw unknownOperator(name)
@@ -147,8 +153,8 @@ function parseStructural(name: string, value: unknown, where: string): Test {
 
 function parseIn(name: string, value: unknown, where: string): Test {
   if (!Array.isArray(value)) throw invalid(`${name} on '${where}' takes a list`)
-  const patterns = value.filter((item) => item instanceof RegExp).map(withoutState)
-  const values = value.filter((item) => !(item instanceof RegExp)).map((item: unknown) => operand(item, where))
+  const patterns = value.filter(item => item instanceof RegExp).map(withoutState)
+  const values = value.filter(item => !(item instanceof RegExp)).map((item: unknown) => operand(item, where))
   return { kind: 'in', values, patterns }
 }
 
@@ -160,7 +166,8 @@ function withoutState(pattern: RegExp): RegExp {
 
 function parseRegex(value: unknown, options: unknown, where: string): RegExp {
   if (options !== undefined && typeof options !== 'string') throw invalid(`$options on '${where}' takes a string`)
-  if (value instanceof RegExp) return options === undefined ? withoutState(value) : compile(value.source, options, where)
+  if (value instanceof RegExp)
+    return options === undefined ? withoutState(value) : compile(value.source, options, where)
   if (typeof value !== 'string') throw invalid(`$regex on '${where}' takes a string or a regular expression`)
   return compile(value, options ?? '', where)
 }
@@ -170,7 +177,11 @@ function compile(source: string, flags: string, where: string): RegExp {
   try {
     return new RegExp(source, flags)
   } catch (error) {
-    throw new HyphaError('HYPHA_INVALID', `$regex on '${where}' is no regular expression: ${(error as Error).message}`, { cause: error })
+    throw new HyphaError(
+      'HYPHA_INVALID',
+      `$regex on '${where}' is no regular expression: ${(error as Error).message}`,
+      { cause: error },
+    )
   }
 }
 
@@ -189,7 +200,7 @@ const LOGICAL = new Set(['$and', '$or', '$nor'])
 function parseElemMatch(value: unknown, where: string): Test {
   if (!isPlain(value)) throw invalid(`$elemMatch on '${where}' takes an object`)
   const names = Object.keys(value)
-  if (names.length > 0 && names.every((name) => name.startsWith('$') && !LOGICAL.has(name))) {
+  if (names.length > 0 && names.every(name => name.startsWith('$') && !LOGICAL.has(name))) {
     return { kind: 'elemMatch', filter: undefined, tests: parseTests(value, where) }
   }
   return { kind: 'elemMatch', filter: parseFilter(value), tests: [] }
@@ -197,17 +208,35 @@ function parseElemMatch(value: unknown, where: string): Test {
 
 /** Names of types, with MongoDB's other names and numbers for them. */
 const TYPES: Readonly<Record<string, string>> = {
-  number: 'number', double: 'number', int: 'number', long: 'number', decimal: 'number', 1: 'number', 16: 'number', 18: 'number',
+  number: 'number',
+  double: 'number',
+  int: 'number',
+  long: 'number',
+  decimal: 'number',
+  1: 'number',
+  16: 'number',
+  18: 'number',
   bigint: 'bigint',
-  string: 'string', 2: 'string',
-  object: 'object', 3: 'object',
-  array: 'array', 4: 'array',
-  bytes: 'bytes', binData: 'bytes', 5: 'bytes',
-  undefined: 'undefined', 6: 'undefined',
-  bool: 'boolean', boolean: 'boolean', 8: 'boolean',
-  date: 'date', 9: 'date',
-  null: 'null', 10: 'null',
-  map: 'map', set: 'set',
+  string: 'string',
+  2: 'string',
+  object: 'object',
+  3: 'object',
+  array: 'array',
+  4: 'array',
+  bytes: 'bytes',
+  binData: 'bytes',
+  5: 'bytes',
+  undefined: 'undefined',
+  6: 'undefined',
+  bool: 'boolean',
+  boolean: 'boolean',
+  8: 'boolean',
+  date: 'date',
+  9: 'date',
+  null: 'null',
+  10: 'null',
+  map: 'map',
+  set: 'set',
 }
 
 function parseType(type: unknown, where: string): string {
@@ -217,7 +246,7 @@ function parseType(type: unknown, where: string): string {
 }
 
 function parseMod(value: unknown, where: string): Test {
-  if (!Array.isArray(value) || value.length !== 2 || !value.every((item) => Number.isInteger(item)) || value[0] === 0) {
+  if (!Array.isArray(value) || value.length !== 2 || !value.every(item => Number.isInteger(item)) || value[0] === 0) {
     throw invalid(`$mod on '${where}' takes [divisor, remainder], whole numbers, the first not 0`)
   }
   return { kind: 'mod', divisor: value[0] as number, remainder: value[1] as number }

@@ -12,7 +12,7 @@ describe('generated ids', () => {
     }
     expect([...ids].sort()).toEqual(ids)
     expect(new Set(ids).size).toBe(ids.length)
-    expect(ids.every((id) => /^[0-9A-Z_a-z~]{18}$/.test(id))).toBe(true)
+    expect(ids.every(id => /^[0-9A-Z_a-z~]{18}$/.test(id))).toBe(true)
   })
 
   it('order by time across threads, and differ within the same millisecond', () => {

@@ -21,7 +21,13 @@ const READY = Uint8Array.of(1)
 const EVERYTHING_AFTER = Uint8Array.of(0)
 
 /** One batch; true when the index is ready. */
-function buildBatch(context: DocumentContext, tx: Transaction, collection: string, state: CollectionState, index: OpenIndex): boolean {
+function buildBatch(
+  context: DocumentContext,
+  tx: Transaction,
+  collection: string,
+  state: CollectionState,
+  index: OpenIndex,
+): boolean {
   let from = EVERYTHING_AFTER
   if (tx.find(index.table, STATE_ROW)) {
     if (tx.buffer[tx.valueStart] === 1) return true
@@ -47,7 +53,7 @@ function buildBatch(context: DocumentContext, tx: Transaction, collection: strin
 
 function step(context: DocumentContext, tx: Transaction, collection: string, name: string): boolean {
   const state = context.catalog.state(collection)
-  const index = state?.indexes.find((each) => each.name === name)
+  const index = state?.indexes.find(each => each.name === name)
   if (state === undefined || index === undefined) {
     throw new HyphaError('HYPHA_NOT_FOUND', `Index '${name}' of '${collection}' was dropped while it was being built`)
   }
@@ -57,7 +63,7 @@ function step(context: DocumentContext, tx: Transaction, collection: string, nam
 /** Builds to the end without giving way: for small collections. */
 export function buildNow(context: DocumentContext, collection: string, name: string): void {
   try {
-    while (!context.engine.transactSync((tx) => step(context, tx, collection, name), { durability: 'interval' })) {
+    while (!context.engine.transactSync(tx => step(context, tx, collection, name), { durability: 'interval' })) {
       // The next batch.
     }
   } catch (error) {
@@ -69,9 +75,9 @@ export function buildNow(context: DocumentContext, collection: string, name: str
 export async function buildInBackground(context: DocumentContext, collection: string, name: string): Promise<void> {
   try {
     for (;;) {
-      const ready = await context.engine.transact((tx) => step(context, tx, collection, name), { durability: 'none' })
+      const ready = await context.engine.transact(tx => step(context, tx, collection, name), { durability: 'none' })
       if (ready) return
-      await new Promise((resolve) => setImmediate(resolve))
+      await new Promise(resolve => setImmediate(resolve))
     }
   } catch (error) {
     giveUp(context, collection, name, error)

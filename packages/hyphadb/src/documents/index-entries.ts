@@ -22,7 +22,8 @@
 import { compareBytes } from '../base/bytes.js'
 import { HyphaError } from '../base/errors.js'
 import type { Cursor, Reader, Table } from '../engine/api.js'
-import { type KeyScratch, skipKey, TAG_EMPTY_ARRAY, TAG_META } from './keys.js'
+import type { KeyScratch } from './key-scratch.js'
+import { skipKey, TAG_EMPTY_ARRAY, TAG_META } from './keys.js'
 import { leavesOf, type Path } from './paths.js'
 
 export const FLAG_INEXACT = 1
@@ -163,7 +164,7 @@ export class OpenIndex {
       const leaves: unknown[] = []
       if (leavesOf(document, path, leaves)) several = true
       if (leaves.length === 0) leaves.push(undefined)
-      if (leaves.some((leaf) => leaf !== undefined)) present = true
+      if (leaves.some(leaf => leaf !== undefined)) present = true
       const values: unknown[] = []
       for (const leaf of leaves) {
         if (!Array.isArray(leaf)) {
@@ -179,7 +180,10 @@ export class OpenIndex {
     }
     if (!present && this.definition.sparse) return []
     if (combinations > MAX_ENTRIES) {
-      throw new HyphaError('HYPHA_INVALID', `The document would have ${combinations} entries in index '${this.name}', more than ${MAX_ENTRIES}: index fewer arrays together`)
+      throw new HyphaError(
+        'HYPHA_INVALID',
+        `The document would have ${combinations} entries in index '${this.name}', more than ${MAX_ENTRIES}: index fewer arrays together`,
+      )
     }
     const entries: IndexEntry[] = []
     this.combine(choices, 0, 0, several ? FLAG_SEVERAL : 0, documentKey, scratch, entries)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { HyphaError } from '../base/errors.js'
-import { Database, openDatabase } from './database.js'
+import { type Database, openDatabase } from './database.js'
 import { FakeEngine } from './fake-engine.test-support.js'
 
 async function rejection(promise: Promise<unknown>): Promise<string> {
@@ -27,10 +27,21 @@ async function open(engine = new FakeEngine()): Promise<{ db: Database; engine: 
 describe('a unique index', () => {
   it('refuses a second document with the value, naming index, value and holder, and stores nothing of it', async () => {
     const { db } = await open()
-    const deeds = db.collection('deeds', { indexes: { byDeed: { on: ['deed'], unique: true }, byTown: { on: ['town'] } } })
+    const deeds = db.collection('deeds', {
+      indexes: { byDeed: { on: ['deed'], unique: true }, byTown: { on: ['town'] } },
+    })
     await deeds.insert({ id: 1, deed: 'A', town: 'LEEDS' })
-    expect(await rejection(deeds.put({ id: 2, deed: 'A', town: 'YORK' }))).toMatch(/^HYPHA_DUPLICATE .*'byDeed'.*deed = "A".*key 1/)
-    expect(await rejection(deeds.insertMany([{ id: 3, deed: 'B' }, { id: 4, deed: 'B' }]))).toMatch(/^HYPHA_DUPLICATE/)
+    expect(await rejection(deeds.put({ id: 2, deed: 'A', town: 'YORK' }))).toMatch(
+      /^HYPHA_DUPLICATE .*'byDeed'.*deed = "A".*key 1/,
+    )
+    expect(
+      await rejection(
+        deeds.insertMany([
+          { id: 3, deed: 'B' },
+          { id: 4, deed: 'B' },
+        ]),
+      ),
+    ).toMatch(/^HYPHA_DUPLICATE/)
     expect(deeds.find().toArray()).toEqual([{ id: 1, deed: 'A', town: 'LEEDS' }])
     expect(deeds.count({ town: 'YORK' })).toBe(0)
   })
@@ -44,8 +55,11 @@ describe('a unique index', () => {
     await deeds.put({ id: 2, deed: 'A' })
     await deeds.delete(2)
     await deeds.put({ id: 3, deed: 'A' })
-    expect(deeds.find({ deed: { $gte: '' } }).toArray()).toEqual([{ id: 3, deed: 'A' }, { id: 1, deed: 'B' }])
-    await db.transaction((tx) => {
+    expect(deeds.find({ deed: { $gte: '' } }).toArray()).toEqual([
+      { id: 3, deed: 'A' },
+      { id: 1, deed: 'B' },
+    ])
+    await db.transaction(tx => {
       tx.collection('deeds').delete(3)
       tx.collection('deeds').update(1, { deed: 'A' })
     })
@@ -59,7 +73,9 @@ describe('a unique index', () => {
       const two = (await open(engine)).db
       one.collection('deeds', { indexes: { byDeed: { on: ['deed'], unique: true } } })
       engine.beforeNextCommit = () => void two.collection('deeds').insert({ id: 2, deed: 'A' })
-      expect(await rejection(one.transaction((tx) => tx.collection('deeds').insert({ id: 1, deed: 'A' }), { isolation }))).toMatch(/^HYPHA_DUPLICATE/)
+      expect(
+        await rejection(one.transaction(tx => tx.collection('deeds').insert({ id: 1, deed: 'A' }), { isolation })),
+      ).toMatch(/^HYPHA_DUPLICATE/)
       expect(one.collection('deeds').find().toArray()).toEqual([{ id: 2, deed: 'A' }])
     }
   })
@@ -76,7 +92,9 @@ describe('a unique index', () => {
 
   it('holds for compound values and for each item of an array', async () => {
     const { db } = await open()
-    const places = db.collection('places', { indexes: { ab: { on: ['a', 'b'], unique: true }, tags: { on: ['tags'], unique: true, sparse: true } } })
+    const places = db.collection('places', {
+      indexes: { ab: { on: ['a', 'b'], unique: true }, tags: { on: ['tags'], unique: true, sparse: true } },
+    })
     await places.put({ id: 1, a: 1, b: 1, tags: ['x', 'y', 'x'] })
     await places.put({ id: 2, a: 1, b: 2, tags: ['z'] })
     expect(await rejection(places.put({ id: 3, a: 1, b: 2 }))).toMatch(/a = 1, b = 2/)
@@ -92,12 +110,23 @@ describe('an index', () => {
     const other = (await open(engine)).db
     await other.collection('sales').put({ id: 1, town: 'LEEDS' })
     expect(other.collection('sales').explain({ town: 'LEEDS' }).index).toBe('byTown')
-    expect(refusal(() => other.collection('sales', { indexes: { byTown: { on: ['town', 'price'] } } }))).toMatch(/^HYPHA_INVALID .*byTown.*drop it/)
-    expect(refusal(() => other.collection('sales', { indexes: { byTown: { on: ['town'], unique: true } } }))).toMatch(/^HYPHA_INVALID/)
+    expect(refusal(() => other.collection('sales', { indexes: { byTown: { on: ['town', 'price'] } } }))).toMatch(
+      /^HYPHA_INVALID .*byTown.*drop it/,
+    )
+    expect(refusal(() => other.collection('sales', { indexes: { byTown: { on: ['town'], unique: true } } }))).toMatch(
+      /^HYPHA_INVALID/,
+    )
     expect(refusal(() => other.collection('sales', { indexes: { x: { on: [] } } }))).toMatch(/^HYPHA_INVALID/)
-    expect(refusal(() => other.collection('sales', { indexes: { x: { on: ['a'], multi: true } as { on: string[] } } }))).toMatch(/'multi'/)
+    expect(
+      refusal(() => other.collection('sales', { indexes: { x: { on: ['a'], multi: true } as { on: string[] } } })),
+    ).toMatch(/'multi'/)
     other.collection('sales', { indexes: { byTown: { on: ['town'] }, byPrice: { on: ['price'] } } })
-    expect(db.collection('sales').indexes().map((index) => index.name)).toEqual(['byTown', 'byPrice'])
+    expect(
+      db
+        .collection('sales')
+        .indexes()
+        .map(index => index.name),
+    ).toEqual(['byTown', 'byPrice'])
   })
 
   it('added later gets the documents that were there, in batches, and those written meanwhile', async () => {
@@ -116,21 +145,37 @@ describe('an index', () => {
     await building
     expect(things.explain({ n: 3 }).index).toBe('byN')
     expect(other.explain({ n: 3 }).index).toBe('byN')
-    const right = other.find().toArray().filter((thing) => thing.n === 3).length
+    const right = other
+      .find()
+      .toArray()
+      .filter(thing => thing.n === 3).length
     expect(things.find({ n: 3 }).toArray().length).toBe(right)
     expect(things.count({ n: 3 })).toBe(right)
-    expect(things.find({ n: 3 }).toArray().map((thing) => thing.id)).not.toContain(10)
+    expect(
+      things
+        .find({ n: 3 })
+        .toArray()
+        .map(thing => thing.id),
+    ).not.toContain(10)
   })
 
   it('misses no document of a writer that began before it was known', async () => {
     const engine = new FakeEngine()
     const one = (await open(engine)).db.collection('things')
     const two = (await open(engine)).db.collection('things')
-    await one.putMany([{ id: 1, n: 1 }, { id: 2, n: 2 }])
+    await one.putMany([
+      { id: 1, n: 1 },
+      { id: 2, n: 2 },
+    ])
     await two.put({ id: 3, n: 3 })
     engine.beforeNextCommit = () => void one.createIndex('byN', { on: ['n'] })
     await two.put({ id: 4, n: 4 })
-    expect(one.find({ n: { $gte: 0 } }, { sort: { n: 1 } }).toArray().map((thing) => thing.n)).toEqual([1, 2, 3, 4])
+    expect(
+      one
+        .find({ n: { $gte: 0 } }, { sort: { n: 1 } })
+        .toArray()
+        .map(thing => thing.n),
+    ).toEqual([1, 2, 3, 4])
     expect(one.explain({ n: 4 }).index).toBe('byN')
   })
 
@@ -139,7 +184,9 @@ describe('an index', () => {
       const { db } = await open()
       const things = db.collection('things')
       await things.putMany(Array.from({ length: size }, (_, id) => ({ id, n: id % (size - 1) })))
-      expect(await rejection(things.createIndex('byN', { on: ['n'], unique: true }))).toMatch(/^HYPHA_DUPLICATE .*n = 0/)
+      expect(await rejection(things.createIndex('byN', { on: ['n'], unique: true }))).toMatch(
+        /^HYPHA_DUPLICATE .*n = 0/,
+      )
       expect(things.indexes()).toEqual([])
       await things.put({ id: 'more', n: 0 })
     }
@@ -181,7 +228,12 @@ describe('an index', () => {
     const orders = db.collection('orders', { indexes: { bySku: { on: ['items.sku'] }, byTown: { on: ['at.town'] } } })
     await orders.put({ id: 1, at: { town: 'LEEDS' }, items: [{ sku: 'a' }, { sku: 'b' }, { sku: 'a' }] })
     await orders.put({ id: 2, at: { town: 'YORK' }, items: { sku: 'b' } })
-    expect(orders.find({ 'items.sku': 'b' }).toArray().map((order) => order.id)).toEqual([1, 2])
+    expect(
+      orders
+        .find({ 'items.sku': 'b' })
+        .toArray()
+        .map(order => order.id),
+    ).toEqual([1, 2])
     expect(orders.find({ 'items.sku': 'a' }).toArray().length).toBe(1)
     expect(orders.explain({ 'at.town': 'YORK' })).toMatchObject({ index: 'byTown', residual: [] })
     expect(orders.count({ 'at.town': 'YORK' })).toBe(1)

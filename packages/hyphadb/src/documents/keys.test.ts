@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { HyphaError } from '../base/errors.js'
 import { beyond } from './bounds.js'
-import { decodeKey, encodeIndexValue, encodeKey, type Key, keyEnd, KeyScratch, skipKey } from './keys.js'
+import { KeyScratch } from './key-scratch.js'
+import { decodeKey, encodeIndexValue, encodeKey, type Key, keyEnd, skipKey } from './keys.js'
 import { compareValues } from './order.js'
 
 const scratch = Buffer.alloc(64 * 1024)
@@ -22,31 +23,66 @@ function codeOf(work: () => unknown): string {
   return 'nothing thrown'
 }
 
-const interesting = [0, 1, -1, 0.5, 2 ** 31, 2 ** 53, -(2 ** 53), 2 ** 53 + 2, Number.MAX_VALUE, -Number.MAX_VALUE, Number.MIN_VALUE, Infinity, -Infinity]
-const number = fc.oneof(fc.constantFrom(...interesting), fc.double({ noNaN: true }), fc.integer()).map((n) => (n === 0 ? 0 : n))
+const interesting = [
+  0,
+  1,
+  -1,
+  0.5,
+  2 ** 31,
+  2 ** 53,
+  -(2 ** 53),
+  2 ** 53 + 2,
+  Number.MAX_VALUE,
+  -Number.MAX_VALUE,
+  Number.MIN_VALUE,
+  Infinity,
+  -Infinity,
+]
+const number = fc
+  .oneof(fc.constantFrom(...interesting), fc.double({ noNaN: true }), fc.integer())
+  .map(n => (n === 0 ? 0 : n))
 const bigint = fc.oneof(
   fc.bigInt(),
   fc.bigInt({ min: -(2n ** 70n), max: 2n ** 70n }),
   fc.bigInt({ min: -(2n ** 1030n), max: 2n ** 1030n }),
   fc.bigInt({ min: -(2n ** 3000n), max: 2n ** 3000n }),
-  fc.constantFrom(...interesting.filter((n) => Number.isInteger(n)).flatMap((n) => [BigInt(n), BigInt(n) - 1n, BigInt(n) + 1n])),
+  fc.constantFrom(
+    ...interesting.filter(n => Number.isInteger(n)).flatMap(n => [BigInt(n), BigInt(n) - 1n, BigInt(n) + 1n]),
+  ),
 )
 const text = fc.oneof(
   fc.string({ maxLength: 30 }),
   fc.string({ unit: 'binary', maxLength: 40 }),
-  fc.string({ unit: fc.constantFrom('\0', '\u0001', 'a', '\u007f', '\u00ff', '\uffff', '\ud7ff', '\ue000', '\u{10000}', '\u{10ffff}'), maxLength: 30 }),
+  fc.string({
+    unit: fc.constantFrom(
+      '\0',
+      '\u0001',
+      'a',
+      '\u007f',
+      '\u00ff',
+      '\uffff',
+      '\ud7ff',
+      '\ue000',
+      '\u{10000}',
+      '\u{10ffff}',
+    ),
+    maxLength: 30,
+  }),
 )
-const bytes = fc.oneof(fc.uint8Array({ maxLength: 20 }), fc.array(fc.constantFrom(0, 1, 254, 255), { maxLength: 40 }).map((list) => Uint8Array.from(list)))
+const bytes = fc.oneof(
+  fc.uint8Array({ maxLength: 20 }),
+  fc.array(fc.constantFrom(0, 1, 254, 255), { maxLength: 40 }).map(list => Uint8Array.from(list)),
+)
 const date = fc.date({ noInvalidDate: true })
 const scalar = fc.oneof(fc.constant(null), fc.boolean(), number, bigint, text, date, bytes)
-const key: fc.Arbitrary<Key> = fc.letrec<{ key: Key }>((tie) => ({
+const key: fc.Arbitrary<Key> = fc.letrec<{ key: Key }>(tie => ({
   key: fc.oneof({ depthSize: 'small' }, scalar, fc.array(tie('key'), { maxLength: 4 })),
 })).key
 
 describe('encoded keys', () => {
   it('come back as they went in, and end where they say', () => {
     fc.assert(
-      fc.property(key, (value) => {
+      fc.property(key, value => {
         const end = encodeKey(value, scratch, 7)
         scratch[end] = 0x30
         const back = decodeKey(scratch, 7, end + 1)
@@ -80,11 +116,15 @@ describe('encoded keys', () => {
 
   it('order in a row as the values do one by one', () => {
     fc.assert(
-      fc.property(fc.array(key, { minLength: 1, maxLength: 3 }), fc.array(key, { minLength: 1, maxLength: 3 }), (a, b) => {
-        const left = Buffer.concat(a.map(encoded))
-        const right = Buffer.concat(b.map(encoded))
-        expect(Math.sign(Buffer.compare(left, right))).toBe(Math.sign(compareValues(a, b)))
-      }),
+      fc.property(
+        fc.array(key, { minLength: 1, maxLength: 3 }),
+        fc.array(key, { minLength: 1, maxLength: 3 }),
+        (a, b) => {
+          const left = Buffer.concat(a.map(encoded))
+          const right = Buffer.concat(b.map(encoded))
+          expect(Math.sign(Buffer.compare(left, right))).toBe(Math.sign(compareValues(a, b)))
+        },
+      ),
       { numRuns: 3000 },
     )
   })
@@ -103,7 +143,7 @@ describe('encoded keys', () => {
 
   it("tell 'a' from ['a'], and one array from another however they nest", () => {
     const shapes: Key[] = ['a', ['a'], [['a']], ['a', null], ['a', []], [[], 'a'], [[['a']]], [null], [], [[]]]
-    expect(new Set(shapes.map((shape) => encoded(shape).toString('hex'))).size).toBe(shapes.length)
+    expect(new Set(shapes.map(shape => encoded(shape).toString('hex'))).size).toBe(shapes.length)
   })
 
   it('refuse what has no place in the order, naming where', () => {
@@ -152,7 +192,10 @@ describe('encoded keys', () => {
 
 describe('index values', () => {
   it('exist for everything that a document can hold, in the order of values', () => {
-    const anything = fc.oneof(key, fc.constantFrom(undefined, Number.NaN, {}, new Map(), new Set(), new Date(Number.NaN)))
+    const anything = fc.oneof(
+      key,
+      fc.constantFrom(undefined, Number.NaN, {}, new Map(), new Set(), new Date(Number.NaN)),
+    )
     fc.assert(
       fc.property(anything, anything, (a, b) => {
         const left = Buffer.from(scratch.subarray(0, encodeIndexValue(a, scratch, 0, 'x')))

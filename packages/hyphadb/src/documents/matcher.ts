@@ -18,14 +18,14 @@ const always: Matcher = () => true
 /** Compiles a filter. `key` is the field that holds the document's key. */
 export function compileFilter(node: FilterNode, key: string): Matcher {
   if (node.kind === 'field') return compileField(node.path, node.test, key)
-  const matchers = node.nodes.map((inner) => compileFilter(inner, key))
+  const matchers = node.nodes.map(inner => compileFilter(inner, key))
   switch (node.kind) {
     case 'and':
       return allOf(matchers)
     case 'or':
-      return (document) => matchers.some((matcher) => matcher(document))
+      return document => matchers.some(matcher => matcher(document))
     default:
-      return (document) => !matchers.some((matcher) => matcher(document))
+      return document => !matchers.some(matcher => matcher(document))
   }
 }
 
@@ -33,8 +33,8 @@ function allOf(matchers: readonly Matcher[]): Matcher {
   if (matchers.length === 0) return always
   const [first, second] = matchers
   if (matchers.length === 1) return first
-  if (matchers.length === 2) return (document) => first(document) && second(document)
-  return (document) => {
+  if (matchers.length === 2) return document => first(document) && second(document)
+  return document => {
     for (let i = 0; i < matchers.length; i++) if (!matchers[i](document)) return false
     return true
   }
@@ -44,27 +44,27 @@ function compileField(path: Path, test: Test, key: string): Matcher {
   const field = path.field
   if (field === key) {
     const passes = compileTest(test, false)
-    return (document) => passes((document as Record<string, unknown>)[field])
+    return document => passes((document as Record<string, unknown>)[field])
   }
   if (field !== undefined) {
     const passes = compileTest(test, true)
-    return (document) => passes((document as Record<string, unknown>)[field])
+    return document => passes((document as Record<string, unknown>)[field])
   }
   if (test.kind === 'not') {
     // None of the values that the path leads to may pass, not just one of them.
-    const inner = test.tests.map((each) => compileField(path, each, key))
+    const inner = test.tests.map(each => compileField(path, each, key))
     const matches = allOf(inner)
-    return (document) => !matches(document)
+    return document => !matches(document)
   }
   if (test.kind === 'all') {
     if (test.tests.length === 0) return () => false
-    return allOf(test.tests.map((each) => compileField(path, each, key)))
+    return allOf(test.tests.map(each => compileField(path, each, key)))
   }
   if (test.kind === 'exists') {
-    return (document) => anyLeaf(document, path, (leaf) => leaf !== undefined) === test.wanted
+    return document => anyLeaf(document, path, leaf => leaf !== undefined) === test.wanted
   }
   const passes = compileTest(test, true)
-  return (document) => anyLeaf(document, path, passes)
+  return document => anyLeaf(document, path, passes)
 }
 
 function anyLeaf(document: object, path: Path, passes: ValueTest): boolean {
@@ -86,41 +86,41 @@ function compileTest(test: Test, items: boolean): ValueTest {
     case 'lte':
       return orItem(compileRange(test.kind, test.value), items)
     case 'exists':
-      return (value) => (value !== undefined) === test.wanted
+      return value => (value !== undefined) === test.wanted
     case 'regex':
       return orItem(compileRegex(test.pattern), items)
     case 'size':
-      return (value) => Array.isArray(value) && value.length === test.size
+      return value => Array.isArray(value) && value.length === test.size
     case 'all': {
-      const tests = test.tests.map((each) => compileTest(each, items))
-      return (value) => tests.length > 0 && tests.every((passes) => passes(value))
+      const tests = test.tests.map(each => compileTest(each, items))
+      return value => tests.length > 0 && tests.every(passes => passes(value))
     }
     case 'elemMatch':
       return compileElemMatch(test.filter, test.tests)
     case 'type':
       return compileType(test.types, items)
     case 'mod':
-      return orItem((value) => isRemainder(value, test.divisor, test.remainder), items)
+      return orItem(value => isRemainder(value, test.divisor, test.remainder), items)
     case 'not': {
-      const tests = test.tests.map((each) => compileTest(each, items))
-      return (value) => !tests.every((passes) => passes(value))
+      const tests = test.tests.map(each => compileTest(each, items))
+      return value => !tests.every(passes => passes(value))
     }
   }
 }
 
 function orItem(passes: ValueTest, items: boolean): ValueTest {
   if (!items) return passes
-  return (value) => {
+  return value => {
     if (passes(value)) return true
     return typeof value === 'object' && Array.isArray(value) && value.some(passes)
   }
 }
 
 function compileEqual(wanted: unknown, items: boolean): ValueTest {
-  if (wanted === null) return orItem((value) => value === null || value === undefined, items)
-  if (typeof wanted === 'object' || wanted !== wanted) return orItem((value) => sameValue(value, wanted), items)
-  if (!items) return (value) => value === wanted
-  return (value) => value === wanted || (typeof value === 'object' && Array.isArray(value) && value.includes(wanted))
+  if (wanted === null) return orItem(value => value === null || value === undefined, items)
+  if (typeof wanted === 'object' || wanted !== wanted) return orItem(value => sameValue(value, wanted), items)
+  if (!items) return value => value === wanted
+  return value => value === wanted || (typeof value === 'object' && Array.isArray(value) && value.includes(wanted))
 }
 
 function compileIn(values: readonly unknown[], patterns: readonly RegExp[], items: boolean): ValueTest {
@@ -128,11 +128,11 @@ function compileIn(values: readonly unknown[], patterns: readonly RegExp[], item
   const others: ValueTest[] = patterns.map(compileRegex)
   for (const value of values) {
     if (value === null) simple.add(null).add(undefined)
-    else if (typeof value === 'object') others.push((candidate) => sameValue(candidate, value))
+    else if (typeof value === 'object') others.push(candidate => sameValue(candidate, value))
     else simple.add(value)
   }
   const passes: ValueTest =
-    others.length === 0 ? (value) => simple.has(value) : (value) => simple.has(value) || others.some((other) => other(value))
+    others.length === 0 ? value => simple.has(value) : value => simple.has(value) || others.some(other => other(value))
   return orItem(passes, items)
 }
 
@@ -141,56 +141,57 @@ function compileRange(kind: 'gt' | 'gte' | 'lt' | 'lte', bound: unknown): ValueT
   if (rank === RANK_NUMBER && typeof bound === 'number') return compileNumberRange(kind, bound)
   if (rank === RANK_STRING) {
     const accepts = acceptor(kind)
-    return (value) => typeof value === 'string' && accepts(compareStrings(value, bound as string))
+    return value => typeof value === 'string' && accepts(compareStrings(value, bound as string))
   }
   const accepts = acceptor(kind)
-  return (value) => rankOf(value) === rank && accepts(compareValues(value, bound))
+  return value => rankOf(value) === rank && accepts(compareValues(value, bound))
 }
 
 function acceptor(kind: 'gt' | 'gte' | 'lt' | 'lte'): (order: number) => boolean {
   switch (kind) {
     case 'gt':
-      return (order) => order > 0
+      return order => order > 0
     case 'gte':
-      return (order) => order >= 0
+      return order => order >= 0
     case 'lt':
-      return (order) => order < 0
+      return order => order < 0
     default:
-      return (order) => order <= 0
+      return order => order <= 0
   }
 }
 
 function compileNumberRange(kind: 'gt' | 'gte' | 'lt' | 'lte', bound: number): ValueTest {
   const accepts = acceptor(kind)
-  const big: ValueTest = (value) => typeof value === 'bigint' && accepts(compareValues(value, bound))
+  const big: ValueTest = value => typeof value === 'bigint' && accepts(compareValues(value, bound))
   switch (kind) {
     case 'gt':
-      return (value) => (typeof value === 'number' ? value > bound : big(value))
+      return value => (typeof value === 'number' ? value > bound : big(value))
     case 'gte':
-      return (value) => (typeof value === 'number' ? value >= bound : big(value))
+      return value => (typeof value === 'number' ? value >= bound : big(value))
     case 'lt':
-      return (value) => (typeof value === 'number' ? value < bound : big(value))
+      return value => (typeof value === 'number' ? value < bound : big(value))
     default:
-      return (value) => (typeof value === 'number' ? value <= bound : big(value))
+      return value => (typeof value === 'number' ? value <= bound : big(value))
   }
 }
 
 function compileRegex(pattern: RegExp): ValueTest {
-  return (value) => typeof value === 'string' && pattern.test(value)
+  return value => typeof value === 'string' && pattern.test(value)
 }
 
 function compileElemMatch(filter: FilterNode | undefined, tests: readonly Test[]): ValueTest {
   if (filter !== undefined) {
     const matches = compileFilter(filter, '')
-    return (value) => Array.isArray(value) && value.some((item) => typeof item === 'object' && item !== null && matches(item as object))
+    return value =>
+      Array.isArray(value) && value.some(item => typeof item === 'object' && item !== null && matches(item as object))
   }
-  const passes = tests.map((test) => compileTest(test, true))
-  return (value) => Array.isArray(value) && value.some((item) => passes.every((pass) => pass(item)))
+  const passes = tests.map(test => compileTest(test, true))
+  return value => Array.isArray(value) && value.some(item => passes.every(pass => pass(item)))
 }
 
 function compileType(types: readonly string[], items: boolean): ValueTest {
   const wanted = new Set(types)
-  const passes: ValueTest = (value) => wanted.has(typeName(value))
+  const passes: ValueTest = value => wanted.has(typeName(value))
   return orItem(passes, items)
 }
 

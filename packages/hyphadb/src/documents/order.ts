@@ -103,19 +103,23 @@ export function compareValues(a: unknown, b: unknown): number {
 export function sameValue(a: unknown, b: unknown): boolean {
   if (a === b) return true
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a !== a && b !== b
-  if (a instanceof Date) return b instanceof Date && (a.getTime() === b.getTime() || (Number.isNaN(a.getTime()) && Number.isNaN(b.getTime())))
+  if (a instanceof Date)
+    return (
+      b instanceof Date && (a.getTime() === b.getTime() || (Number.isNaN(a.getTime()) && Number.isNaN(b.getTime())))
+    )
   if (a instanceof Uint8Array) return b instanceof Uint8Array && Buffer.compare(a, b) === 0
   if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((item, i) => sameValue(item, b[i]))
   if (a instanceof Map) return b instanceof Map && sameEntries(a, b)
   if (a instanceof Set) return b instanceof Set && sameMembers(a, b)
-  if (Array.isArray(b) || b instanceof Date || b instanceof Uint8Array || b instanceof Map || b instanceof Set) return false
+  if (Array.isArray(b) || b instanceof Date || b instanceof Uint8Array || b instanceof Map || b instanceof Set)
+    return false
   return sameFields(a as Record<string, unknown>, b as Record<string, unknown>)
 }
 
 function sameFields(a: Record<string, unknown>, b: Record<string, unknown>): boolean {
   const names = Object.keys(a)
   if (names.length !== Object.keys(b).length) return false
-  return names.every((name) => Object.hasOwn(b, name) && sameValue(a[name], b[name]))
+  return names.every(name => Object.hasOwn(b, name) && sameValue(a[name], b[name]))
 }
 
 function sameEntries(a: ReadonlyMap<unknown, unknown>, b: ReadonlyMap<unknown, unknown>): boolean {

@@ -18,8 +18,11 @@ function isInherited(name: string): boolean {
 
 export function parsePath(text: string, what: string): Path {
   const steps = typeof text === 'string' ? text.split('.') : []
-  if (steps.length === 0 || steps.some((step) => step === '')) {
-    throw new HyphaError('HYPHA_INVALID', `${what} '${String(text)}' is no path: give field names joined by dots, like 'address.town'`)
+  if (steps.length === 0 || steps.some(step => step === '')) {
+    throw new HyphaError(
+      'HYPHA_INVALID',
+      `${what} '${String(text)}' is no path: give field names joined by dots, like 'address.town'`,
+    )
   }
   const field = steps.length === 1 && !isInherited(steps[0]) ? steps[0] : undefined
   return { text, steps, field }

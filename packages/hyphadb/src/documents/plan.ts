@@ -12,10 +12,11 @@
  *    documents are told apart by key, and neither order nor coverage is taken from the index.
  */
 import type { Reader, Table } from '../engine/api.js'
-import { boundsOf, type ByteRange, extendRanges, type FieldBounds, MAX_POINTS } from './bounds.js'
+import { type ByteRange, boundsOf, extendRanges, type FieldBounds, MAX_POINTS } from './bounds.js'
 import type { FilterNode, Test } from './filter.js'
 import { FIRST_ENTRY, type OpenIndex } from './index-entries.js'
-import { type KeyScratch, TAG_BEYOND } from './keys.js'
+import type { KeyScratch } from './key-scratch.js'
+import { TAG_BEYOND } from './keys.js'
 import type { Path } from './paths.js'
 
 /** Rows that each candidate may count to show that it reads few. */
@@ -116,7 +117,7 @@ export function planRequest(
 
 function conjuncts(node: FilterNode): readonly FilterNode[] {
   if (node.kind !== 'and') return [node]
-  return node.nodes.some((inner) => inner.kind === 'and') ? node.nodes.flatMap(conjuncts) : node.nodes
+  return node.nodes.some(inner => inner.kind === 'and') ? node.nodes.flatMap(conjuncts) : node.nodes
 }
 
 export function planQuery(request: PlanRequest, context: PlanContext): Plan {
@@ -137,14 +138,20 @@ function boundedCandidates(request: PlanRequest, context: PlanContext): Candidat
     if (!request.tests.has(index.paths[0].text)) continue
     const several = index.hasSeveral(context.newer, context.latest, context.sequence)
     const fields = boundFields(index.paths, request, context, false, several)
-    if (fields.length === 0 || (index.definition.sparse && !fields.some((bounds) => bounds.present))) continue
+    if (fields.length === 0 || (index.definition.sparse && !fields.some(bounds => bounds.present))) continue
     candidates.push({ index, paths: index.paths, several, fields })
   }
   return candidates
 }
 
 /** Bounds on the leading fields: points, then one range, then no more. */
-function boundFields(paths: readonly Path[], request: PlanRequest, context: PlanContext, isKey: boolean, several: boolean): FieldBounds[] {
+function boundFields(
+  paths: readonly Path[],
+  request: PlanRequest,
+  context: PlanContext,
+  isKey: boolean,
+  several: boolean,
+): FieldBounds[] {
   const fields: FieldBounds[] = []
   let combinations = 1
   for (const path of paths) {
@@ -159,13 +166,18 @@ function boundFields(paths: readonly Path[], request: PlanRequest, context: Plan
   return fields
 }
 
-function complete(candidate: Candidate, request: PlanRequest, context: PlanContext, estimate: number | undefined): AccessPlan {
+function complete(
+  candidate: Candidate,
+  request: PlanRequest,
+  context: PlanContext,
+  estimate: number | undefined,
+): AccessPlan {
   const { index, fields, several } = candidate
   let ranges: ByteRange[] = [index === undefined ? EVERYTHING : ALL_ENTRIES]
   let prefixes = NO_PREFIX
   for (let i = 0; i < fields.length; i++) {
     ranges = extendRanges(prefixes, fields[i])
-    if (i + 1 < fields.length) prefixes = ranges.map((range) => range.gte)
+    if (i + 1 < fields.length) prefixes = ranges.map(range => range.gte)
   }
   const residual = several ? request.parts : residualOf(request.parts, fields)
   const direction = directionOf(candidate, request, context)
@@ -174,7 +186,8 @@ function complete(candidate: Candidate, request: PlanRequest, context: PlanConte
     index,
     ranges,
     reverse: direction === 'backward',
-    residual: residual.length === 0 ? NOTHING_LEFT : residual.length === 1 ? residual[0] : { kind: 'and', nodes: residual },
+    residual:
+      residual.length === 0 ? NOTHING_LEFT : residual.length === 1 ? residual[0] : { kind: 'and', nodes: residual },
     ordered: direction !== undefined,
     points: index === undefined && fields.length > 0 && fields[0].points !== undefined,
     covered: isCovered(candidate, residual, request, context),
@@ -186,11 +199,15 @@ function complete(candidate: Candidate, request: PlanRequest, context: PlanConte
 
 function residualOf(parts: readonly FilterNode[], fields: readonly FieldBounds[]): readonly FilterNode[] {
   if (fields.length === 0) return parts
-  return parts.filter((part) => part.kind !== 'field' || !fields.some((bounds) => bounds.consumed.includes(part.test)))
+  return parts.filter(part => part.kind !== 'field' || !fields.some(bounds => bounds.consumed.includes(part.test)))
 }
 
 /** From which end the rows come in the order that was asked for; undefined when they do from neither. */
-function directionOf(candidate: Candidate, request: PlanRequest, context: PlanContext): 'forward' | 'backward' | undefined {
+function directionOf(
+  candidate: Candidate,
+  request: PlanRequest,
+  context: PlanContext,
+): 'forward' | 'backward' | undefined {
   if (request.sort.length === 0) return 'forward'
   if (candidate.several) return undefined
   // Behind an index's fields its entries are in the order of the document's key.
@@ -211,7 +228,7 @@ function sortDirection(
   let at = 0
   let descending: boolean | undefined
   for (const wanted of sort) {
-    const place = paths.findIndex((path) => path.text === wanted.path.text)
+    const place = paths.findIndex(path => path.text === wanted.path.text)
     if (place >= 0 && isFixed(place)) continue
     while (at < paths.length && at !== place && isFixed(at)) at++
     if (place < 0 || at !== place) return undefined
@@ -223,31 +240,36 @@ function sortDirection(
 }
 
 /** Whether result, order and residual filter need nothing but top-level fields that the entry holds. */
-function isCovered(candidate: Candidate, residual: readonly FilterNode[], request: PlanRequest, context: PlanContext): boolean {
+function isCovered(
+  candidate: Candidate,
+  residual: readonly FilterNode[],
+  request: PlanRequest,
+  context: PlanContext,
+): boolean {
   if (request.fields === undefined || candidate.index === undefined || candidate.several) return false
   const holds = (field: string): boolean =>
-    field === context.keyPath.text || candidate.paths.some((path) => path.field !== undefined && path.text === field)
+    field === context.keyPath.text || candidate.paths.some(path => path.field !== undefined && path.text === field)
   return (
     request.fields.every(holds) &&
-    request.sort.every((field) => holds(field.path.text)) &&
-    residual.every((node) => needsOnly(node, holds))
+    request.sort.every(field => holds(field.path.text)) &&
+    residual.every(node => needsOnly(node, holds))
   )
 }
 
 function needsOnly(node: FilterNode, holds: (field: string) => boolean): boolean {
-  return node.kind === 'field' ? holds(node.path.text) : node.nodes.every((inner) => needsOnly(inner, holds))
+  return node.kind === 'field' ? holds(node.path.text) : node.nodes.every(inner => needsOnly(inner, holds))
 }
 
 function choose(candidates: readonly Candidate[], request: PlanRequest, context: PlanContext): AccessPlan {
   const plans = candidates
-    .map((candidate) => complete(candidate, request, context, undefined))
+    .map(candidate => complete(candidate, request, context, undefined))
     .sort((a, b) => shapeScore(b, request) - shapeScore(a, request))
   const best = plans[0]
   return best.points || isSingleRow(best) ? best : race(plans, context)
 }
 
 function pointFields(plan: AccessPlan): number {
-  return plan.bounds.filter((field) => field.points?.length === 1).length
+  return plan.bounds.filter(field => field.points?.length === 1).length
 }
 
 /** A unique index with a point on every field. */
@@ -270,7 +292,7 @@ function shapeScore(plan: AccessPlan, request: PlanRequest): number {
 
 /** Counts the candidates' rows in step in the newest state: only to compare them, so nothing is read on behalf of the query. */
 function race(plans: readonly AccessPlan[], context: PlanContext): AccessPlan {
-  const runners = plans.map((plan) => ({ plan, rows: countingRows(plan, context) }))
+  const runners = plans.map(plan => ({ plan, rows: countingRows(plan, context) }))
   try {
     for (let row = 0; row < RACE_ROWS; row++) {
       for (const { plan, rows } of runners) if (rows.next().done) return { ...plan, estimate: row }
@@ -294,25 +316,30 @@ function* countingRows(plan: AccessPlan, context: PlanContext): Generator<void, 
 
 /** All documents: from the table, or through an index that saves the sort or holds all that is needed. */
 function planWithoutBounds(request: PlanRequest, context: PlanContext): AccessPlan {
-  const scan = complete({ index: undefined, paths: [context.keyPath], several: false, fields: NO_FIELDS }, request, context, undefined)
+  const scan = complete(
+    { index: undefined, paths: [context.keyPath], several: false, fields: NO_FIELDS },
+    request,
+    context,
+    undefined,
+  )
   if (request.fields === undefined && scan.ordered) return scan
   const plans: AccessPlan[] = []
   for (const index of context.indexes) {
     if (index.definition.sparse || index.hasSeveral(context.newer, context.latest, context.sequence)) continue
     plans.push(complete({ index, paths: index.paths, several: false, fields: NO_FIELDS }, request, context, undefined))
   }
-  const covering = plans.find((plan) => plan.covered && plan.ordered)
+  const covering = plans.find(plan => plan.covered && plan.ordered)
   if (covering !== undefined) return covering
   // Fetching every document through an index costs more than sorting them, unless only some are wanted.
   if (scan.ordered || request.wanted === Number.POSITIVE_INFINITY) return scan
-  return plans.find((plan) => plan.ordered) ?? scan
+  return plans.find(plan => plan.ordered) ?? scan
 }
 
 /** One $or whose every branch has bounds of its own: read them one after the other and drop what was seen. */
 function planUnion(request: PlanRequest, context: PlanContext): UnionPlan | undefined {
   for (const part of request.parts) {
     if (part.kind !== 'or') continue
-    const others = request.parts.filter((other) => other !== part)
+    const others = request.parts.filter(other => other !== part)
     const branches: AccessPlan[] = []
     for (const branch of part.nodes) {
       const filter: FilterNode = { kind: 'and', nodes: [branch, ...others] }

@@ -18,17 +18,21 @@ type Tree = Map<string, Tree | undefined>
 
 export function parseProjection(fields: FieldsOption | undefined): Projection | undefined {
   if (fields === undefined) return undefined
-  if (typeof fields !== 'object' || fields === null) throw new HyphaError('HYPHA_INVALID', "fields is a list of field names, or an object such as { town: 1 }")
-  const entries: (readonly [string, unknown])[] = Array.isArray(fields) ? fields.map((field: string) => [field, 1] as const) : Object.entries(fields)
-  if (entries.length === 0) throw new HyphaError('HYPHA_INVALID', 'fields is empty: name a field, or leave the option out')
+  if (typeof fields !== 'object' || fields === null)
+    throw new HyphaError('HYPHA_INVALID', 'fields is a list of field names, or an object such as { town: 1 }')
+  const entries: (readonly [string, unknown])[] = Array.isArray(fields)
+    ? fields.map((field: string) => [field, 1] as const)
+    : Object.entries(fields)
+  if (entries.length === 0)
+    throw new HyphaError('HYPHA_INVALID', 'fields is empty: name a field, or leave the option out')
   const included = entries.filter(([, wanted]) => Boolean(wanted)).length
   if (included > 0 && included < entries.length) {
     throw new HyphaError('HYPHA_INVALID', 'fields either takes fields or leaves fields out; the two cannot be mixed')
   }
   const tree: Tree = new Map()
   for (const [field] of entries) plant(tree, parsePath(field, 'The field').steps)
-  if (included === 0) return { needs: undefined, apply: (document) => without(document, tree) as object }
-  return { needs: [...tree.keys()], apply: (document) => only(document, tree) as object }
+  if (included === 0) return { needs: undefined, apply: document => without(document, tree) as object }
+  return { needs: [...tree.keys()], apply: document => only(document, tree) as object }
 }
 
 function plant(root: Tree, steps: readonly string[]): void {
@@ -40,7 +44,7 @@ function plant(root: Tree, steps: readonly string[]): void {
     if (i === steps.length - 1) {
       tree.set(steps[i], undefined)
     } else {
-      const next: Tree = inner ?? new Map()
+      const next: Tree = inner ?? new Map<string, Tree | undefined>()
       tree.set(steps[i], next)
       tree = next
     }
@@ -52,7 +56,8 @@ function isFieldObject(value: unknown): value is Record<string, unknown> {
 }
 
 function only(value: unknown, tree: Tree): unknown {
-  if (Array.isArray(value)) return value.filter((item) => isFieldObject(item) || Array.isArray(item)).map((item) => only(item, tree))
+  if (Array.isArray(value))
+    return value.filter(item => isFieldObject(item) || Array.isArray(item)).map(item => only(item, tree))
   const result: Record<string, unknown> = {}
   if (!isFieldObject(value)) return result
   for (const [name, inner] of tree) {
@@ -65,7 +70,7 @@ function only(value: unknown, tree: Tree): unknown {
 }
 
 function without(value: unknown, tree: Tree): unknown {
-  if (Array.isArray(value)) return value.map((item) => without(item, tree))
+  if (Array.isArray(value)) return value.map(item => without(item, tree))
   if (!isFieldObject(value)) return value
   const result: Record<string, unknown> = {}
   for (const name of Object.keys(value)) {

@@ -12,7 +12,10 @@ import { compareValues } from './order.js'
 import type { FindOptions } from './query.js'
 import { parseSort, Sorter, type SortOption } from './sorting.js'
 
-async function collectionOf(documents: readonly object[], indexes: Record<string, IndexOptions>): Promise<{ things: Collection; engine: FakeEngine }> {
+async function collectionOf(
+  documents: readonly object[],
+  indexes: Record<string, IndexOptions>,
+): Promise<{ things: Collection; engine: FakeEngine }> {
   const engine = new FakeEngine()
   const db = await openDatabase(async () => engine)
   const things = db.collection('things', { indexes })
@@ -21,17 +24,43 @@ async function collectionOf(documents: readonly object[], indexes: Record<string
 }
 
 const towns = ['LEEDS', 'YORK', 'LEE', 'leeds', 'ÅS']
-const value = fc.constantFrom<unknown>(null, undefined, true, 0, -0, 1, 2, 3, 2.5, 3n, 2n ** 60n, Number.NaN, Infinity, ...towns, new Date(1), new Date(2), Buffer.from('a'), Uint8Array.of(0, 1), { x: 1 })
+const value = fc.constantFrom<unknown>(
+  null,
+  undefined,
+  true,
+  0,
+  -0,
+  1,
+  2,
+  3,
+  2.5,
+  3n,
+  2n ** 60n,
+  Number.NaN,
+  Infinity,
+  ...towns,
+  new Date(1),
+  new Date(2),
+  Buffer.from('a'),
+  Uint8Array.of(0, 1),
+  { x: 1 },
+)
 const leaf = fc.oneof({ weight: 12, arbitrary: value }, { weight: 1, arbitrary: fc.array(value, { maxLength: 3 }) })
 const plain = fc.dictionary(fc.constantFrom('a', 'b', 'c'), value, { maxKeys: 3, noNullPrototype: true })
 const rich = fc.dictionary(
   fc.constantFrom('a', 'b', 'c', 'd'),
-  fc.oneof(leaf, fc.dictionary(fc.constantFrom('x', 'y'), leaf, { maxKeys: 2, noNullPrototype: true }), fc.array(plain, { maxLength: 2 })),
+  fc.oneof(
+    leaf,
+    fc.dictionary(fc.constantFrom('x', 'y'), leaf, { maxKeys: 2, noNullPrototype: true }),
+    fc.array(plain, { maxLength: 2 }),
+  ),
   { maxKeys: 4, noNullPrototype: true },
 )
-const documents = fc.oneof(fc.array(plain, { maxLength: 25 }), fc.array(rich, { maxLength: 25 })).map((list) => list.map((document, i) => ({ id: i % 5 === 0 ? `k${i}` : i, ...document })))
+const documents = fc
+  .oneof(fc.array(plain, { maxLength: 25 }), fc.array(rich, { maxLength: 25 }))
+  .map(list => list.map((document, i) => ({ id: i % 5 === 0 ? `k${i}` : i, ...document })))
 
-const operand = value.filter((each) => each !== undefined && !(typeof each === 'object' && each !== null && 'x' in each))
+const operand = value.filter(each => each !== undefined && !(typeof each === 'object' && each !== null && 'x' in each))
 const condition = fc.oneof(
   operand,
   fc.record({ $gt: operand }),
@@ -47,18 +76,35 @@ const path = fc.constantFrom('a', 'b', 'c', 'id', 'a', 'b', 'd.x', 'a.x')
 const simple = fc.dictionary(path, condition, { maxKeys: 3, noNullPrototype: true })
 const filter: fc.Arbitrary<Filter> = fc.oneof(
   { weight: 4, arbitrary: simple },
-  { weight: 1, arbitrary: fc.record({ $or: fc.array(simple.filter((each) => Object.keys(each).length > 0), { minLength: 1, maxLength: 3 }) }) },
-  { weight: 1, arbitrary: fc.tuple(simple, fc.array(simple, { minLength: 1, maxLength: 2 })).map(([a, b]) => ({ ...a, $or: b })) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      $or: fc.array(
+        simple.filter(each => Object.keys(each).length > 0),
+        { minLength: 1, maxLength: 3 },
+      ),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(simple, fc.array(simple, { minLength: 1, maxLength: 2 })).map(([a, b]) => ({ ...a, $or: b })),
+  },
 )
 const index: fc.Arbitrary<IndexOptions> = fc.record({
   on: fc.uniqueArray(fc.constantFrom('a', 'b', 'c', 'd.x', 'a.x'), { minLength: 1, maxLength: 3 }),
   sparse: fc.boolean(),
 })
-const indexes = fc.array(index, { maxLength: 3 }).map((list) => Object.fromEntries(list.map((each, i) => [`index${i}`, each])))
+const indexes = fc
+  .array(index, { maxLength: 3 })
+  .map(list => Object.fromEntries(list.map((each, i) => [`index${i}`, each])))
 const sort: fc.Arbitrary<SortOption | undefined> = fc.option(
-  fc.uniqueArray(fc.constantFrom('a', 'b', 'c', 'id', 'd.x'), { minLength: 1, maxLength: 2 }).chain((fields) =>
-    fc.tuple(...fields.map(() => fc.constantFrom<1 | -1>(1, -1))).map((directions) => Object.fromEntries(fields.map((each, i) => [each, directions[i]]))),
-  ),
+  fc
+    .uniqueArray(fc.constantFrom('a', 'b', 'c', 'id', 'd.x'), { minLength: 1, maxLength: 2 })
+    .chain(fields =>
+      fc
+        .tuple(...fields.map(() => fc.constantFrom<1 | -1>(1, -1)))
+        .map(directions => Object.fromEntries(fields.map((each, i) => [each, directions[i]]))),
+    ),
   { nil: undefined },
 )
 
@@ -78,32 +124,45 @@ function byId(list: readonly object[]): object[] {
 describe('queries', () => {
   it('give the same documents with any indexes as without', async () => {
     await fc.assert(
-      fc.asyncProperty(documents, indexes, fc.array(filter, { minLength: 3, maxLength: 3 }), sort, async (all, definitions, wanted, order) => {
-        const { things, engine } = await collectionOf(all, definitions)
-        for (const each of wanted) {
-          const options: FindOptions = order === undefined ? {} : { sort: order }
-          const found = things.find(each, options).toArray()
-          const right = expected(all, each, order)
-          const explained = JSON.stringify(things.explain(each, options))
-          if (!isDeepStrictEqual(byId(found), byId(right))) throw new Error(`wrong documents by ${explained}`)
-          if (order !== undefined && !sameOrder(found, right, order)) throw new Error(`wrong order by ${explained}`)
-          if (things.count(each) !== right.length) throw new Error(`wrong count by ${explained}`)
-          const part = things.find(each, { ...options, skip: 1, limit: 2 }).toArray()
-          if (!sameOrder(part, found.slice(1, 3), order ?? {})) throw new Error(`wrong part by ${explained}`)
-        }
-        expect(engine.openSnapshots).toBe(0)
-      }),
+      fc.asyncProperty(
+        documents,
+        indexes,
+        fc.array(filter, { minLength: 3, maxLength: 3 }),
+        sort,
+        async (all, definitions, wanted, order) => {
+          const { things, engine } = await collectionOf(all, definitions)
+          for (const each of wanted) {
+            const options: FindOptions = order === undefined ? {} : { sort: order }
+            const found = things.find(each, options).toArray()
+            const right = expected(all, each, order)
+            const explained = JSON.stringify(things.explain(each, options))
+            if (!isDeepStrictEqual(byId(found), byId(right))) throw new Error(`wrong documents by ${explained}`)
+            if (order !== undefined && !sameOrder(found, right, order)) throw new Error(`wrong order by ${explained}`)
+            if (things.count(each) !== right.length) throw new Error(`wrong count by ${explained}`)
+            const part = things.find(each, { ...options, skip: 1, limit: 2 }).toArray()
+            if (!sameOrder(part, found.slice(1, 3), order ?? {})) throw new Error(`wrong part by ${explained}`)
+          }
+          expect(engine.openSnapshots).toBe(0)
+        },
+      ),
       { numRuns: 600 },
     )
   }, 60_000)
 
   it('give the same fields from an index alone as from the documents', async () => {
     await fc.assert(
-      fc.asyncProperty(documents, filter, fc.uniqueArray(fc.constantFrom('a', 'b', 'id'), { minLength: 1, maxLength: 3 }), async (all, wanted, fields) => {
-        const { things } = await collectionOf(all, { ab: { on: ['a', 'b'] }, b: { on: ['b'] } })
-        const bare = (await collectionOf(all, {})).things
-        expect(sameList(things.find(wanted, { fields }).toArray(), bare.find(wanted, { fields }).toArray())).toBe(true)
-      }),
+      fc.asyncProperty(
+        documents,
+        filter,
+        fc.uniqueArray(fc.constantFrom('a', 'b', 'id'), { minLength: 1, maxLength: 3 }),
+        async (all, wanted, fields) => {
+          const { things } = await collectionOf(all, { ab: { on: ['a', 'b'] }, b: { on: ['b'] } })
+          const bare = (await collectionOf(all, {})).things
+          expect(sameList(things.find(wanted, { fields }).toArray(), bare.find(wanted, { fields }).toArray())).toBe(
+            true,
+          )
+        },
+      ),
       { numRuns: 300 },
     )
   }, 60_000)
@@ -132,18 +191,28 @@ describe('queries', () => {
 function entries(engine: FakeEngine, name: string): string[] {
   const table = engine.lookupTable(`things/${name}`)
   if (table === undefined) throw new Error('no such index')
-  return engine.rowsOf(table).list.filter((row) => row.key[0] !== 1).map((row) => `${row.key.toString('hex')} ${row.value.toString('hex')}`)
+  return engine
+    .rowsOf(table)
+    .list.filter(row => row.key[0] !== 1)
+    .map(row => `${row.key.toString('hex')} ${row.value.toString('hex')}`)
 }
 
 function sameList(a: readonly object[], b: readonly object[]): boolean {
-  const texts = (list: readonly object[]): string[] => list.map((item) => JSON.stringify(item, (_, each: unknown) => (typeof each === 'bigint' ? `${each}n` : Object.is(each, -0) ? '-0' : each)))
+  const texts = (list: readonly object[]): string[] =>
+    list.map(item =>
+      JSON.stringify(item, (_, each: unknown) =>
+        typeof each === 'bigint' ? `${each}n` : Object.is(each, -0) ? '-0' : each,
+      ),
+    )
   return isDeepStrictEqual(texts(a).sort(), texts(b).sort())
 }
 
 /** Whether two lists agree in what decides the order; documents that compare equal may stand in any order. */
 function sameOrder(a: readonly object[], b: readonly object[], order: SortOption): boolean {
   const sorter = new Sorter(parseSort(order), 'id', 1)
-  return a.length === b.length && a.every((document, i) => compareValues(sorter.keysOf(document), sorter.keysOf(b[i])) === 0)
+  return (
+    a.length === b.length && a.every((document, i) => compareValues(sorter.keysOf(document), sorter.keysOf(b[i])) === 0)
+  )
 }
 
 function refusal(work: () => unknown): string {
@@ -178,44 +247,86 @@ describe('the planner', () => {
   it('uses a compound index for equality, range and order', async () => {
     const things = await open()
     const plan = things.explain({ town: 'LEEDS', price: { $gte: 50 } }, { sort: { price: -1 }, limit: 3 })
-    expect(plan).toEqual({ plan: 'index', index: 'byTown', bounds: { town: '= "LEEDS"', price: '>= 50' }, ranges: 1, sort: 'index', covered: false, residual: [] })
-    expect(things.find({ town: 'LEEDS' }, { sort: { price: -1 }, limit: 2, fields: ['price'] }).toArray()).toEqual([{ price: 96 }, { price: 96 }])
+    expect(plan).toEqual({
+      plan: 'index',
+      index: 'byTown',
+      bounds: { town: '= "LEEDS"', price: '>= 50' },
+      ranges: 1,
+      sort: 'index',
+      covered: false,
+      residual: [],
+    })
+    expect(things.find({ town: 'LEEDS' }, { sort: { price: -1 }, limit: 2, fields: ['price'] }).toArray()).toEqual([
+      { price: 96 },
+      { price: 96 },
+    ])
   })
 
   it('makes several ranges of $in, and a union of $or', async () => {
     const things = await open()
-    expect(things.explain({ town: { $in: ['LEEDS', 'YORK', 'LEEDS'] } })).toMatchObject({ plan: 'index', index: 'byTown', ranges: 2, residual: [] })
+    expect(things.explain({ town: { $in: ['LEEDS', 'YORK', 'LEEDS'] } })).toMatchObject({
+      plan: 'index',
+      index: 'byTown',
+      ranges: 2,
+      residual: [],
+    })
     const union = things.explain({ $or: [{ town: 'LEE' }, { year: 2001 }, { id: 7 }] })
     expect(union.plan).toBe('union')
-    expect(union.branches?.map((branch) => branch.index ?? branch.plan)).toEqual(['byTown', 'byYear', 'primary'])
+    expect(union.branches?.map(branch => branch.index ?? branch.plan)).toEqual(['byTown', 'byYear', 'primary'])
     expect(things.explain({ $or: [{ town: 'LEE' }, { note2: 1 }] }).plan).toBe('scan')
   })
 
   it('goes by the primary key when the filter names it', async () => {
     const things = await open()
-    expect(things.explain({ id: 5, town: 'YORK' })).toMatchObject({ plan: 'primary', bounds: { id: '= 5' }, residual: ['town eq'] })
-    expect(things.explain({ id: { $gte: 10, $lt: 20 } }, { sort: { id: -1 } })).toMatchObject({ plan: 'primary', sort: 'index', residual: [] })
-    expect(things.find({ id: { $in: [3, 1, 999] } }, { sort: { id: -1 } }).toArray().map((sale) => sale.id)).toEqual([3, 1])
+    expect(things.explain({ id: 5, town: 'YORK' })).toMatchObject({
+      plan: 'primary',
+      bounds: { id: '= 5' },
+      residual: ['town eq'],
+    })
+    expect(things.explain({ id: { $gte: 10, $lt: 20 } }, { sort: { id: -1 } })).toMatchObject({
+      plan: 'primary',
+      sort: 'index',
+      residual: [],
+    })
+    expect(
+      things
+        .find({ id: { $in: [3, 1, 999] } }, { sort: { id: -1 } })
+        .toArray()
+        .map(sale => sale.id),
+    ).toEqual([3, 1])
   })
 
   it('takes the candidate that reads fewest rows', async () => {
     const things = await open()
-    expect(things.explain({ town: 'LEEDS', year: 2004 })).toMatchObject({ index: 'byYear', residual: ['town eq'], estimate: 15 })
+    expect(things.explain({ town: 'LEEDS', year: 2004 })).toMatchObject({
+      index: 'byYear',
+      residual: ['town eq'],
+      estimate: 15,
+    })
     expect(things.explain({ town: 'nowhere', year: 2004 })).toMatchObject({ index: 'byTown', estimate: 0 })
   })
 
   it('covers a query whose fields are all in the index, and counts in the index', async () => {
     const things = await open()
-    expect(things.explain({ town: 'LEEDS' }, { fields: ['price', 'id'] })).toMatchObject({ index: 'byTown', covered: true })
+    expect(things.explain({ town: 'LEEDS' }, { fields: ['price', 'id'] })).toMatchObject({
+      index: 'byTown',
+      covered: true,
+    })
     expect(things.explain({ town: 'LEEDS', year: 2000 }, { fields: ['price'] })).toMatchObject({ covered: false })
-    expect(things.count({ town: 'LEEDS', price: { $lt: 50 } })).toBe(sales.filter((sale) => sale.town === 'LEEDS' && sale.price < 50).length)
+    expect(things.count({ town: 'LEEDS', price: { $lt: 50 } })).toBe(
+      sales.filter(sale => sale.town === 'LEEDS' && sale.price < 50).length,
+    )
   })
 
   it('gives a document with several entries once, and does not trust such an index for order', async () => {
     const things = await open()
     expect(things.find({ tags: { $in: ['rare', 'old'] } }).toArray().length).toBe(6)
     expect(things.count({ tags: { $in: ['rare', 'old'] } })).toBe(6)
-    expect(things.explain({ tags: { $gte: 'a' } }, { sort: { tags: 1 } })).toMatchObject({ index: 'byTags', sort: 'memory', residual: ['tags gte'] })
+    expect(things.explain({ tags: { $gte: 'a' } }, { sort: { tags: 1 } })).toMatchObject({
+      index: 'byTags',
+      sort: 'memory',
+      residual: ['tags gte'],
+    })
   })
 
   it('leaves a sparse index alone unless the filter asks for what it holds', async () => {
@@ -232,12 +343,13 @@ describe('the planner', () => {
     expect(things.explain({}, { sort: { price: 1, year: -1 } })).toMatchObject({ plan: 'scan', sort: 'memory' })
     const top = things.find({}, { sort: { price: -1, year: 1, id: 1 }, skip: 2, limit: 4 }).toArray()
     const all = [...sales].sort((a, b) => b.price - a.price || a.year - b.year || a.id - b.id)
-    expect(top.map((sale) => sale.id)).toEqual(all.slice(2, 6).map((sale) => sale.id))
+    expect(top.map(sale => sale.id)).toEqual(all.slice(2, 6).map(sale => sale.id))
   })
 
   it('projects fields, nested ones too, by list or by object', async () => {
     const { things } = await collectionOf([{ id: 1, a: { b: 1, c: 2 }, list: [{ x: 1, y: 2 }, 5], d: 3 }], {})
-    const only = (fields: FindOptions['fields']): unknown => things.find({}, fields === undefined ? {} : { fields }).first()
+    const only = (fields: FindOptions['fields']): unknown =>
+      things.find({}, fields === undefined ? {} : { fields }).first()
     expect(only(['d', 'missing'])).toEqual({ d: 3 })
     expect(only({ 'a.b': 1, 'list.y': 1 })).toEqual({ a: { b: 1 }, list: [{ y: 2 }] })
     expect(only({ a: 0, list: 0 })).toEqual({ id: 1, d: 3 })

@@ -4,12 +4,20 @@
  */
 import { HyphaError } from '../base/errors.js'
 import type { Reader } from '../engine/api.js'
+import { describeBounds } from './bounds.js'
 import type { CollectionState } from './catalog.js'
 import { type Filter, type FilterNode, parseFilter } from './filter.js'
 import type { OpenIndex } from './index-entries.js'
-import { describeBounds } from './bounds.js'
-import { type AccessPlan, type Plan, type PlanContext, planQuery, planRequest, type PlanRequest, type SortField } from './plan.js'
-import { type FieldsOption, parseProjection, type Projection } from './projection.js'
+import {
+  type AccessPlan,
+  type Plan,
+  type PlanContext,
+  type PlanRequest,
+  planQuery,
+  planRequest,
+  type SortField,
+} from './plan.js'
+import { type FieldsOption, type Projection, parseProjection } from './projection.js'
 import { openRows, type RowSource } from './rows.js'
 import { parseSort, Sorter, type SortOption } from './sorting.js'
 import type { DocumentContext } from './writer.js'
@@ -62,7 +70,7 @@ const SLICE_MS = 4
 /** The clock is looked at once in so many documents. */
 const CLOCK_EVERY = 16
 
-const forgotten = new FinalizationRegistry<() => void>((release) => release())
+const forgotten = new FinalizationRegistry<() => void>(release => release())
 
 function checkCount(value: unknown, name: string): number {
   if (typeof value !== 'number' || !(value >= 0) || (value !== Number.POSITIVE_INFINITY && !Number.isInteger(value))) {
@@ -116,7 +124,7 @@ export class Query<T> implements Iterable<T>, AsyncIterable<T> {
         if (result.done) return
         yield result.value
         if (count % CLOCK_EVERY === 0 && performance.now() - since > SLICE_MS) {
-          await new Promise((resolve) => setImmediate(resolve))
+          await new Promise(resolve => setImmediate(resolve))
           since = performance.now()
         }
       }
@@ -323,7 +331,13 @@ function explainPlan(plan: Plan, sorted: boolean, key: string): Explanation {
   const sort = !sorted ? 'none' : plan.ordered ? 'index' : 'memory'
   const residual = describeFilter(plan.residual)
   if (plan.kind === 'union') {
-    return { plan: 'union', sort, covered: false, residual, branches: plan.branches.map((branch) => explainPlan(branch, false, key)) }
+    return {
+      plan: 'union',
+      sort,
+      covered: false,
+      residual,
+      branches: plan.branches.map(branch => explainPlan(branch, false, key)),
+    }
   }
   const bounded = plan.bounds.length > 0
   return {

@@ -17,7 +17,10 @@ export function explainRefusal(document: unknown): HyphaError {
       ? { path: '', why: `a document is a plain object, not ${describe(document)}` }
       : find(document, '', [])
   if (finding === undefined) {
-    return new HyphaError('HYPHA_INVALID', 'The document changed while it was being stored: its getters or proxies must be stable')
+    return new HyphaError(
+      'HYPHA_INVALID',
+      'The document changed while it was being stored: its getters or proxies must be stable',
+    )
   }
   const where = finding.path === '' ? '' : ` at '${finding.path}'`
   return new HyphaError('HYPHA_INVALID', `The document cannot be stored: ${finding.why}${where}`)
@@ -58,7 +61,8 @@ function find(value: unknown, path: string, ancestors: readonly object[]): Findi
 function findInObject(value: object, path: string, ancestors: readonly object[]): Finding | undefined {
   if (ancestors.includes(value)) return { path, why: 'a cycle (the object contains itself)' }
   const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype === Date.prototype || prototype === Uint8Array.prototype || prototype === Buffer.prototype) return undefined
+  if (prototype === Date.prototype || prototype === Uint8Array.prototype || prototype === Buffer.prototype)
+    return undefined
   if (ancestors.length >= MAX_DEPTH) return { path, why: `nesting deeper than ${MAX_DEPTH}` }
   const inside = [...ancestors, value]
   if (isPlain(value)) return findInFields(value as Record<string, unknown>, path, inside)
@@ -75,7 +79,11 @@ function findInObject(value: object, path: string, ancestors: readonly object[])
   return { path, why: describe(value) }
 }
 
-function findInFields(object: Record<string, unknown>, path: string, ancestors: readonly object[]): Finding | undefined {
+function findInFields(
+  object: Record<string, unknown>,
+  path: string,
+  ancestors: readonly object[],
+): Finding | undefined {
   for (const name of Object.keys(object)) {
     const at = joined(path, name)
     if (name === '__proto__') return { path: at, why: "a field called '__proto__'" }

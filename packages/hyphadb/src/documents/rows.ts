@@ -160,7 +160,12 @@ class IndexRows implements RowSource {
       const cursor = this.walk.next()
       if (cursor === undefined) return false
       entry.read(cursor)
-      if (seen !== undefined && (entry.flags & FLAG_SEVERAL) !== 0 && !isNew(seen, entry.buffer, entry.start, entry.end)) continue
+      if (
+        seen !== undefined &&
+        (entry.flags & FLAG_SEVERAL) !== 0 &&
+        !isNew(seen, entry.buffer, entry.start, entry.end)
+      )
+        continue
       this.document = fetch(this.context, entry.key(), this.index)
       if (this.matches(this.document)) return true
     }
@@ -208,7 +213,7 @@ class CoveredRows implements RowSource {
     this.index = indexOf(plan)
     this.walk = new RangeWalk(context.reader, this.index.table, plan.ranges, plan.reverse)
     this.entry = new EntryReader(this.index)
-    this.names = this.index.paths.map((path) => path.field)
+    this.names = this.index.paths.map(path => path.field)
   }
 
   next(): boolean {

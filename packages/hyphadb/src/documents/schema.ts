@@ -23,25 +23,36 @@ export function checkSchema(schema: unknown): StandardSchema | undefined {
   if (schema === undefined) return undefined
   const isCandidate = (typeof schema === 'object' && schema !== null) || typeof schema === 'function'
   if (!isCandidate || !('~standard' in schema)) {
-    throw new HyphaError('HYPHA_INVALID', "schema is a Standard Schema validator (zod, valibot, arktype, …): it has a property '~standard'")
+    throw new HyphaError(
+      'HYPHA_INVALID',
+      "schema is a Standard Schema validator (zod, valibot, arktype, …): it has a property '~standard'",
+    )
   }
   return schema as StandardSchema
 }
 
 function outcome(result: StandardResult<unknown>, collection: string): object {
   if (result.issues === undefined) return result.value as object
-  const issues = result.issues.map((issue) => {
-    const path = (issue.path ?? []).map((step) => String(typeof step === 'object' ? step.key : step)).join('.')
+  const issues = result.issues.map(issue => {
+    const path = (issue.path ?? []).map(step => String(typeof step === 'object' ? step.key : step)).join('.')
     return path === '' ? issue.message : `${path}: ${issue.message}`
   })
-  throw new HyphaError('HYPHA_INVALID', `The document does not fit the schema of '${collection}': ${issues.join('; ')}`, { cause: result.issues })
+  throw new HyphaError(
+    'HYPHA_INVALID',
+    `The document does not fit the schema of '${collection}': ${issues.join('; ')}`,
+    { cause: result.issues },
+  )
 }
 
 /** The validated (and transformed) document, or a promise of it if the validator is asynchronous. */
-export function validate(schema: StandardSchema | undefined, document: object, collection: string): object | Promise<object> {
+export function validate(
+  schema: StandardSchema | undefined,
+  document: object,
+  collection: string,
+): object | Promise<object> {
   if (schema === undefined) return document
   const result = schema['~standard'].validate(document)
-  return result instanceof Promise ? result.then((settled) => outcome(settled, collection)) : outcome(result, collection)
+  return result instanceof Promise ? result.then(settled => outcome(settled, collection)) : outcome(result, collection)
 }
 
 /** The same where nothing can be awaited. */
@@ -49,7 +60,10 @@ export function validateSync(schema: StandardSchema | undefined, document: objec
   const result = validate(schema, document, collection)
   if (result instanceof Promise) {
     result.catch(() => undefined)
-    throw new HyphaError('HYPHA_INVALID', `The schema of '${collection}' validates asynchronously: write through the collection's own methods, outside transactions`)
+    throw new HyphaError(
+      'HYPHA_INVALID',
+      `The schema of '${collection}' validates asynchronously: write through the collection's own methods, outside transactions`,
+    )
   }
   return result
 }

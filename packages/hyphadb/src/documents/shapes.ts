@@ -93,7 +93,10 @@ export class ShapeRegistry {
     const shape = this.loadIfStored(new Shape([], low, high))
     if (shape === undefined) {
       const id = new Shape([], low, high).idBytes().toString('hex')
-      throw new HyphaError('HYPHA_CORRUPT', `A document names the shape ${id}, which 'hypha/shapes' lacks: run 'hypha verify'`)
+      throw new HyphaError(
+        'HYPHA_CORRUPT',
+        `A document names the shape ${id}, which 'hypha/shapes' lacks: run 'hypha verify'`,
+      )
     }
     return shape
   }
@@ -155,7 +158,8 @@ export function sameNames(a: readonly string[], b: readonly string[]): boolean {
 function parseNames(bytes: Buffer): string[] {
   try {
     const names: unknown = JSON.parse(bytes.toString('utf8'))
-    if (Array.isArray(names) && names.every((name) => typeof name === 'string' && name !== '__proto__')) return names as string[]
+    if (Array.isArray(names) && names.every(name => typeof name === 'string' && name !== '__proto__'))
+      return names as string[]
   } catch {
     // Reported below.
   }

@@ -10,11 +10,14 @@ export type SortOption = { readonly [field: string]: 1 | -1 }
 export function parseSort(sort: SortOption | undefined): SortField[] {
   if (sort === undefined) return []
   if (typeof sort !== 'object' || sort === null || Array.isArray(sort)) {
-    throw new HyphaError('HYPHA_INVALID', "sort is an object of fields and directions, such as { price: -1, town: 1 }")
+    throw new HyphaError('HYPHA_INVALID', 'sort is an object of fields and directions, such as { price: -1, town: 1 }')
   }
   return Object.entries(sort).map(([field, direction]) => {
     if (direction !== 1 && direction !== -1) {
-      throw new HyphaError('HYPHA_INVALID', `The sort direction of '${field}' is 1 (ascending) or -1 (descending), not ${String(direction)}`)
+      throw new HyphaError(
+        'HYPHA_INVALID',
+        `The sort direction of '${field}' is 1 (ascending) or -1 (descending), not ${String(direction)}`,
+      )
     }
     return { path: parsePath(field, 'The sort field'), descending: direction === -1 }
   })
@@ -33,7 +36,7 @@ function sortValue(document: object, field: SortField, key: string): unknown {
   if (field.path.field !== undefined && !Array.isArray(plain)) return plain
   const leaves: unknown[] = []
   leavesOf(document, field.path, leaves)
-  const values = leaves.flatMap((leaf) => (Array.isArray(leaf) ? (leaf as unknown[]) : [leaf]))
+  const values = leaves.flatMap(leaf => (Array.isArray(leaf) ? (leaf as unknown[]) : [leaf]))
   return values.reduce((best, value) => (compareValues(value, best) < 0 !== field.descending ? value : best), values[0])
 }
 
@@ -74,11 +77,11 @@ export class Sorter {
 
   /** The values that decide a document's place. */
   keysOf(document: object): unknown[] {
-    return this.sort.map((field) => sortValue(document, field, this.key))
+    return this.sort.map(field => sortValue(document, field, this.key))
   }
 
   sorted(): object[] {
-    return this.items.sort(this.compare).map((item) => item.document)
+    return this.items.sort(this.compare).map(item => item.document)
   }
 
   /** The heap has the last of the wanted documents on top, for the next better one to replace. */

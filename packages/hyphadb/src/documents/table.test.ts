@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { HyphaError } from '../base/errors.js'
-import { openDatabase, type Database } from './database.js'
+import { type Database, openDatabase } from './database.js'
 import { FakeEngine } from './fake-engine.test-support.js'
 
 async function open(engine = new FakeEngine()): Promise<Database> {
@@ -25,8 +25,18 @@ describe('a table of keys and values', () => {
     expect([...(table.get('a') ?? [])]).toEqual([2])
     expect(table.get('c')).toBeUndefined()
     expect(table.has(2)).toBe(true)
-    expect(table.range().toArray().map((row) => row.key)).toEqual([null, true, 1n, 2, 'a', 'b', new Date(5), [1, 'x']])
-    expect(table.range({ gt: 1, lte: 'a', reverse: true }).toArray().map((row) => row.key)).toEqual(['a', 2, 1n])
+    expect(
+      table
+        .range()
+        .toArray()
+        .map(row => row.key),
+    ).toEqual([null, true, 1n, 2, 'a', 'b', new Date(5), [1, 'x']])
+    expect(
+      table
+        .range({ gt: 1, lte: 'a', reverse: true })
+        .toArray()
+        .map(row => row.key),
+    ).toEqual(['a', 2, 1n])
     await table.delete('a')
     expect(table.count()).toBe(7)
     const seen: unknown[] = []
@@ -63,13 +73,13 @@ describe('a table of keys and values', () => {
     const table = db.table<unknown>('t', { value: 'json' })
     await table.put('a', 1)
     const snapshot = db.snapshot()
-    await db.transaction((tx) => {
+    await db.transaction(tx => {
       const own = tx.table<unknown>('t')
       own.put('b', 2)
       own.delete('a')
       expect(own.range().toArray()).toEqual([{ key: 'b', value: 2 }])
     })
-    db.transactionSync((tx) => tx.table<unknown>('fresh', { value: 'json' }).put(1, 'made inside'))
+    db.transactionSync(tx => tx.table<unknown>('fresh', { value: 'json' }).put(1, 'made inside'))
     expect(db.table<unknown>('fresh').get(1)).toBe('made inside')
     expect(snapshot.table<unknown>('t').get('a')).toBe(1)
     expect(refusal(() => snapshot.table('none'))).toMatch(/^HYPHA_NOT_FOUND/)

@@ -3,7 +3,8 @@ import { Packr } from 'msgpackr'
 import { HyphaError } from '../base/errors.js'
 import type { Cursor, Durability, Engine, KeyRange, Reader, Table, TableOptions, Transaction } from '../engine/api.js'
 import { checkName } from './catalog.js'
-import { decodeKey, type Key, type KeyScratch } from './keys.js'
+import type { KeyScratch } from './key-scratch.js'
+import { decodeKey, type Key } from './keys.js'
 
 export interface ByteTableOptions {
   readonly keys?: 'sorted' | 'hashed'
@@ -32,9 +33,12 @@ const codecs: Readonly<Record<'bytes' | 'json' | 'msgpack', ValueCodec>> = {
   bytes: {
     encode(value) {
       if (value instanceof Uint8Array) return value
-      throw new HyphaError('HYPHA_INVALID', "This table's values are bytes (Uint8Array or Buffer): to store other values, create it with value: 'json' or 'msgpack'")
+      throw new HyphaError(
+        'HYPHA_INVALID',
+        "This table's values are bytes (Uint8Array or Buffer): to store other values, create it with value: 'json' or 'msgpack'",
+      )
     },
-    decode: (bytes) => bytes,
+    decode: bytes => bytes,
   },
   json: {
     encode(value) {
@@ -42,11 +46,11 @@ const codecs: Readonly<Record<'bytes' | 'json' | 'msgpack', ValueCodec>> = {
       if (text === undefined) throw new HyphaError('HYPHA_INVALID', `A ${typeof value} has no JSON`)
       return Buffer.from(text)
     },
-    decode: (bytes) => JSON.parse(bytes.toString('utf8')) as unknown,
+    decode: bytes => JSON.parse(bytes.toString('utf8')) as unknown,
   },
   msgpack: {
-    encode: (value) => packr.pack(value),
-    decode: (bytes) => packr.unpack(bytes) as unknown,
+    encode: value => packr.pack(value),
+    decode: bytes => packr.unpack(bytes) as unknown,
   },
 }
 
@@ -68,7 +72,10 @@ export function openByteTable(engine: Engine, name: string, options: ByteTableOp
   }
   if (known !== undefined && options === undefined) return known
   const given: TableOptions = { ...options }
-  return engine.openTable(name, known === undefined ? { keys: 'sorted', log: 'shared', value: 'bytes', ...given } : given)
+  return engine.openTable(
+    name,
+    known === undefined ? { keys: 'sorted', log: 'shared', value: 'bytes', ...given } : given,
+  )
 }
 
 abstract class TableReads<V> {
@@ -153,7 +160,7 @@ export class RowRange<V> implements Iterable<TableRow<V>>, AsyncIterable<TableRo
     for (const row of this) {
       yield row
       if (performance.now() - since > 4) {
-        await new Promise((resolve) => setImmediate(resolve))
+        await new Promise(resolve => setImmediate(resolve))
         since = performance.now()
       }
     }

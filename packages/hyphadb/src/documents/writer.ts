@@ -16,7 +16,8 @@ import { encodeDocument, takeUnstoredShapes } from './codec-writer.js'
 import type { DocumentEngine } from './document-engine.js'
 import { createId } from './ids.js'
 import { FLAG_SEVERAL, type IndexEntry, type OpenIndex, SEVERAL_ROW } from './index-entries.js'
-import { decodeKey, type Key, type KeyScratch, skipKey, TAG_OTHER } from './keys.js'
+import type { KeyScratch } from './key-scratch.js'
+import { decodeKey, type Key, skipKey, TAG_OTHER } from './keys.js'
 import type { ShapeRegistry } from './shapes.js'
 
 const NOTHING = new Uint8Array(0)
@@ -48,7 +49,10 @@ export function writeDocument(
   let old: object | undefined
   if ((mode === 'insert' || state.indexes.length > 0) && tx.find(state.table, keyBytes)) {
     if (mode === 'insert') {
-      throw new HyphaError('HYPHA_DUPLICATE', `Collection '${collection}' has a document with ${state.key} ${describeKey(key)} already: use put to replace it`)
+      throw new HyphaError(
+        'HYPHA_DUPLICATE',
+        `Collection '${collection}' has a document with ${state.key} ${describeKey(key)} already: use put to replace it`,
+      )
     }
     old = decodeDocument(tx.buffer, tx.valueStart, tx.valueEnd, context.shapes)
   }
@@ -61,7 +65,13 @@ export function writeDocument(
 }
 
 /** Removes a document; false when there is none. */
-export function removeDocument(context: DocumentContext, tx: Transaction, collection: string, state: CollectionState, key: Key): boolean {
+export function removeDocument(
+  context: DocumentContext,
+  tx: Transaction,
+  collection: string,
+  state: CollectionState,
+  key: Key,
+): boolean {
   const keyBytes = context.scratch.encodeCopy(key, state.key)
   if (!tx.find(state.table, keyBytes)) return false
   if (state.indexes.length > 0) {
@@ -76,12 +86,18 @@ export function removeDocument(context: DocumentContext, tx: Transaction, collec
 
 function withKey(document: object, field: string): { document: object; key: Key } {
   if (typeof document !== 'object' || document === null) {
-    throw new HyphaError('HYPHA_INVALID', `A document is a plain object, not ${document === null ? 'null' : typeof document}`)
+    throw new HyphaError(
+      'HYPHA_INVALID',
+      `A document is a plain object, not ${document === null ? 'null' : typeof document}`,
+    )
   }
   const key = (document as Record<string, unknown>)[field]
   if (key !== undefined) return { document, key: key as Key }
   const created = createId()
-  return { document: { [field]: created, ...document, ...(field in document ? { [field]: created } : undefined) }, key: created }
+  return {
+    document: { [field]: created, ...document, ...(field in document ? { [field]: created } : undefined) },
+    key: created,
+  }
 }
 
 export function describeKey(key: unknown): string {
@@ -100,7 +116,13 @@ function storeShapes(context: DocumentContext, tx: Transaction): void {
 }
 
 /** Brings an index from the old document's entries to the new one's. Entries that stay are not written. */
-function updateEntries(tx: Transaction, collection: string, index: OpenIndex, before: readonly IndexEntry[], after: readonly IndexEntry[]): void {
+function updateEntries(
+  tx: Transaction,
+  collection: string,
+  index: OpenIndex,
+  before: readonly IndexEntry[],
+  after: readonly IndexEntry[],
+): void {
   for (const entry of before) {
     if (findEntry(after, entry.key) === undefined) removeEntry(tx, index, entry)
   }
@@ -125,7 +147,8 @@ export function addEntry(tx: Transaction, collection: string, index: OpenIndex, 
   if (index.definition.unique && tx.find(index.table, entry.key) && !isHeldBy(tx, entry)) {
     throw duplicate(collection, index, entry, tx.buffer.subarray(tx.valueStart + 1, tx.valueEnd))
   }
-  if ((entry.flags & FLAG_SEVERAL) !== 0 && !tx.find(index.table, SEVERAL_ROW)) tx.put(index.table, SEVERAL_ROW, NOTHING, true)
+  if ((entry.flags & FLAG_SEVERAL) !== 0 && !tx.find(index.table, SEVERAL_ROW))
+    tx.put(index.table, SEVERAL_ROW, NOTHING, true)
   tx.put(index.table, entry.key, entry.value, true)
 }
 
