@@ -5,6 +5,9 @@
 import { toJson } from './json-values.js'
 import { grouped } from './progress.js'
 
+/** Names of figures that are numbers of bytes. */
+const SIZES = /bytes$|^(budget|pageSize|ring|sinceCheckpoint)$/i
+
 export function describeTree(value: unknown, indent = ''): string {
   if (!isPlainObject(value)) return `${indent}${scalar('', value)}\n`
   const entries = Object.entries(value)
@@ -55,7 +58,7 @@ function scalar(name: string, value: unknown): string {
   if (typeof value !== 'number') return typeof value === 'string' ? value : toJson(value)
   if (!Number.isFinite(value)) return String(value)
   const shown = Number.isInteger(value) ? grouped(value) : String(Number(value.toPrecision(4)))
-  return /bytes$/i.test(name) && Math.abs(value) >= 1024 ? `${shown} (${bytesShown(value)})` : shown
+  return SIZES.test(name) && Math.abs(value) >= 1024 ? `${shown} (${bytesShown(value)})` : shown
 }
 
 /** 1536 as `1.5 KiB`. */

@@ -357,7 +357,7 @@ Example:
   program
     .command('demo')
     .description('the main job on this machine: import while others query and write, one of them killed; checked')
-    .option('--rows <n>', 'records to import', wholeNumber('--rows', 1000, 10_000_000), 150_000)
+    .option('--rows <n>', 'records to import', wholeNumber('--rows', 1000, 10_000_000), 200_000)
     .option('--seed <s>', 'seed of the made-up records', wholeNumber('--seed', 0, 2 ** 32 - 1), 1)
     .option('--keep', 'leave the directory there, to look at')
     .addOption(json())

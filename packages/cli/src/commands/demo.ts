@@ -73,6 +73,7 @@ function describe(result: DemoResult, seconds: number): string {
       'durable transfers, first and second writer',
       `${grouped(result.writer.acknowledged - result.writer.acknowledgedAfterKill)} and ${grouped(result.writer.acknowledgedAfterKill)}`,
     ],
+    ['log bytes for each byte of the file, with two indexes', result.logBytesPerFileByte?.toFixed(2) ?? 'unknown'],
     ['seconds in all', seconds.toFixed(1)],
   ]
   const checks = result.checks.map((check): [string, string] => [

@@ -14,7 +14,7 @@ export class DemoChild {
   private readonly ended: Promise<void>
   private readonly waiting = new Map<ChildMessage['kind'], (message: ChildMessage) => void>()
   private readonly arrived = new Map<ChildMessage['kind'], ChildMessage>()
-  private failure: string | undefined
+  private failure: CodedFailure | undefined
   private isKilled = false
   private rejectWaiting: (error: unknown) => void = () => undefined
 
@@ -30,7 +30,7 @@ export class DemoChild {
     this.ended = new Promise(resolve => {
       this.child.on('exit', (code, signal) => {
         if (!this.isKilled && (code !== 0 || signal !== null))
-          this.failure ??= `ended with ${signal ?? `code ${code ?? '?'}`}`
+          this.failure ??= this.ending(signal ?? `code ${code ?? '?'}`)
         this.rejectWaiting(this.problem())
         resolve()
       })
@@ -65,7 +65,8 @@ export class DemoChild {
   }
 
   private take(message: ChildMessage): void {
-    if (message.kind === 'failed') this.failure = message.message
+    if (message.kind === 'failed')
+      this.failure = new CodedFailure(message.code, `the ${this.name} says: ${message.message}`)
     if (message.kind !== 'acknowledged' && message.kind !== 'progress') this.arrived.set(message.kind, message)
     this.listen(message)
     this.waiting.get(message.kind)?.(message)
@@ -94,6 +95,10 @@ export class DemoChild {
   }
 
   private problem(): CodedFailure {
-    return new CodedFailure('HYPHA_ASSERTION', `the ${this.name} ${this.failure ?? 'ended before its time'}`)
+    return this.failure ?? this.ending('no word')
+  }
+
+  private ending(how: string): CodedFailure {
+    return new CodedFailure('HYPHA_ASSERTION', `the ${this.name} ended with ${how} before its time`)
   }
 }

@@ -9,7 +9,7 @@ export async function runChild(work: (directory: string, args: readonly string[]
   try {
     await work(directory, args)
   } catch (error) {
-    await tellParent({ kind: 'failed', message: `${codeOf(error)}: ${messageOf(error)}` })
+    await tellParent({ kind: 'failed', code: codeOf(error), message: messageOf(error) })
     process.exitCode = 1
   } finally {
     if (process.connected) process.disconnect()

@@ -44,6 +44,8 @@ export interface DemoResult {
     readonly acknowledgedAfterKill: number
   }
   readonly checks: readonly DemoCheck[]
+  /** Bytes that went to the log for each byte of the imported file; undefined if the figures do not say. */
+  readonly logBytesPerFileByte: number | undefined
   readonly stats: unknown
 }
 
@@ -75,26 +77,34 @@ export class DemoRun {
     this.events.step('making up records')
     await this.makeFile()
     const expected = await figuresOfFile(this.file)
-    await withDatabase(this.database, {}, async database => {
+    const logBefore = await withDatabase(this.database, {}, async database => {
       createLedger(database)
       database.collection(SALES, { key: SALES_KEY, indexes: SALES_INDEXES })
       await database.flushed()
+      return logPosition(database.stats())
     })
     const { imported, readers, acknowledgedBefore } = await this.allAtOnce()
     this.signal.throwIfAborted()
     this.events.step('comparing with a plain count of the file, and verifying')
-    return await withDatabase(this.database, { create: false }, async database => ({
-      import: { ...imported, recordsPerSecond: Math.round(imported.records / imported.seconds) },
-      fileBytes: (await stat(this.file)).size,
-      readers,
-      writer: {
-        acknowledged: this.acknowledged.length,
-        killedAfterRecords: this.killedAfterRecords,
-        acknowledgedAfterKill: this.acknowledged.length - acknowledgedBefore,
-      },
-      stats: database.stats(),
-      checks: [...this.checks(database, expected, readers), await verifyCheck(database)],
-    }))
+    const fileBytes = (await stat(this.file)).size
+    return await withDatabase(this.database, { create: false }, async database => {
+      const stats = database.stats()
+      const logAfter = logPosition(stats)
+      return {
+        import: { ...imported, recordsPerSecond: Math.round(imported.records / imported.seconds) },
+        fileBytes,
+        readers,
+        writer: {
+          acknowledged: this.acknowledged.length,
+          killedAfterRecords: this.killedAfterRecords,
+          acknowledgedAfterKill: this.acknowledged.length - acknowledgedBefore,
+        },
+        checks: [...this.checks(database, expected, readers), await verifyCheck(database)],
+        logBytesPerFileByte:
+          logBefore === undefined || logAfter === undefined ? undefined : (logAfter - logBefore) / fileBytes,
+        stats,
+      }
+    })
   }
 
   /** Ends whatever is still running. */
@@ -186,6 +196,13 @@ export class DemoRun {
       check('what the readers saw', seen, `${readers.reduce((sum, reader) => sum + reader.queries, 0)} queries`),
     ]
   }
+}
+
+/** Bytes ever appended to the log. */
+function logPosition(stats: unknown): number | undefined {
+  const log = typeof stats === 'object' && stats !== null && 'log' in stats ? stats.log : undefined
+  const tail = typeof log === 'object' && log !== null && 'tail' in log ? log.tail : undefined
+  return typeof tail === 'number' ? tail : undefined
 }
 
 /** A promise, and what resolves it. */

@@ -20,7 +20,7 @@ export type ChildMessage =
   | { readonly kind: 'imported'; readonly records: number; readonly rejected: number; readonly seconds: number }
   | { readonly kind: 'acknowledged'; readonly transfer: number }
   | { readonly kind: 'written'; readonly transfers: number }
-  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'failed'; readonly code: string; readonly message: string }
   | ReaderReport
 
 export type ParentMessage = { readonly kind: 'killed' } | { readonly kind: 'stop' }
