@@ -107,7 +107,7 @@ export class Core {
     this.versionRing = new VersionRing(control, geometry)
     this.snapshots = new Snapshots(control, this.participants)
     this.overflow = new OverflowValues(this.pool, this.evictor, this.allocator, this.changes)
-    this.versions = new Versions(control, this.versionRing, this.snapshots, this.changes, options.keptVersionBytes)
+    this.versions = new Versions(control, this.versionRing, this.snapshots, options.keptVersionBytes)
     this.trees = new Trees(this.pool, this.changes, this.versionRing)
     this.versions.overflow = this.overflow
     this.versions.trees = this.trees

@@ -342,6 +342,7 @@ export class HyphaEngine implements Engine {
     const { core, paths, options } = this
     if (core.region.state !== L.STATE_LIVE || core.ring.poison !== 0) return
     const { housekeeping } = this.#now
+    housekeeping.dropVersions()
     if (housekeeping.checkpointIsWorthwhile()) await housekeeping.checkpoint()
     Atomics.store(core.region.control.i32, L.HEADER_STATE_I, L.STATE_DEAD)
     options.files.unlink(paths.region)

@@ -16,6 +16,7 @@
  */
 import { isHyphaError } from '../base/errors.js'
 import * as L from '../memory/layout.js'
+import { VERSION_OVERFLOW } from '../memory/version-ring.js'
 import { BLOCK_FREE } from '../pages/allocator.js'
 import { NewestReader } from '../txn/reading.js'
 import { CATALOG_TABLE } from '../txn/trees.js'
@@ -34,6 +35,8 @@ const DIRTY_SHARE = 0.25
 const CLEAN_STEP = 128
 /** With nothing else to trigger one, a checkpoint follows changes after this time. */
 const CHECKPOINT_IDLE_MS = 60_000
+const DROPPED_LOOK_EVERY = 16
+const DROPPED_ROWS_STEP = 2000
 const SHRINK_MIN_BLOCKS = 256
 const SHRINK_STEP = 256
 
@@ -56,6 +59,8 @@ export class Housekeeping {
   #sweepTable = 0
   #sweepKey: Buffer = Buffer.alloc(0)
   #mayHaveDropped = true
+  #droppedLook = 0
+  #dropping = { tableId: 0, from: Buffer.alloc(0), done: false }
   #stopped = false
 
   constructor(
@@ -226,24 +231,52 @@ export class Housekeeping {
 
   /** Frees the pages of dropped tables, a part at a time. */
   #freeDropped(): void {
-    if (!this.#mayHaveDropped && (performance.now() | 0) % 16 !== 0) return
+    if (!this.#mayHaveDropped && ++this.#droppedLook % DROPPED_LOOK_EVERY !== 0) return
     const dropped = droppedTables(this.#newest)
     this.#mayHaveDropped = dropped.length > 0
     const first = dropped[0]
     if (first === undefined) return
-    const references: Buffer[] = []
     let done = false
     this.#latched(() => {
       const sequence = this.core.committer.visible
       // Readers with a snapshot from before the drop still read it.
       if (this.core.snapshots.oldest() < sequence) return
-      done = this.core.trees.remove(first.id, sequence, 256, reference => {
-        references.push(Buffer.from(reference))
-      })
-      for (const reference of references) this.core.overflow.free(reference, () => {})
+      if (!this.#ownLargeValues(first.id, sequence)) return
+      done = this.core.trees.remove(first.id, sequence, 256, () => {})
     })
     if (!done) return
     this.core.committer.commit([{ tableId: catalogTable.id, key: first.key, value: undefined, derived: false }], undefined)
+  }
+
+  /**
+   * Before a table's rows go, its large values get another owner (see txn/versions.ts), who frees them. A part at a time;
+   * true when all have one. A death begins it anew, which does no harm.
+   */
+  #ownLargeValues(tableId: number, sequence: number): boolean {
+    if (this.#dropping.tableId !== tableId) this.#dropping = { tableId, from: Buffer.alloc(0), done: false }
+    const dropping = this.#dropping
+    if (dropping.done) return true
+    const cursor = this.core.trees.of(tableId)?.cursor({ gte: dropping.from }, Number.MAX_SAFE_INTEGER)
+    let rows = 0
+    while (cursor?.next() === true) {
+      if (rows++ === DROPPED_ROWS_STEP) {
+        dropping.from = Buffer.from(cursor.keyBuffer.subarray(0, cursor.keyLength))
+        cursor.close()
+        return false
+      }
+      if ((cursor.flags & VERSION_OVERFLOW) === 0) continue
+      this.core.versions.own({
+        tableId,
+        key: Buffer.from(cursor.keyBuffer.subarray(0, cursor.keyLength)),
+        sequence: cursor.sequence,
+        supersededBy: sequence,
+        flags: cursor.flags,
+        reference: Buffer.from(cursor.buffer.subarray(cursor.valueStart, cursor.valueEnd)),
+      })
+    }
+    cursor?.close()
+    dropping.done = true
+    return true
   }
 
   // Pages
@@ -264,6 +297,18 @@ export class Housekeeping {
 
   get #logSinceCheckpoint(): number {
     return this.core.ring.tail - (this.#f64[L.CHECKPOINT_DURABLE_REDO_F] as number)
+  }
+
+  /** For the last one to leave: with no snapshot left, no old version is needed. */
+  dropVersions(): void {
+    for (let round = 0; round < 1000; round++) {
+      let done = false
+      const ran = this.#latched(() => {
+        this.core.versions.trim()
+        done = this.core.versions.trimKept()
+      })
+      if (ran && done) return
+    }
   }
 
   checkpointIsWorthwhile(): boolean {

@@ -18,7 +18,6 @@ import * as L from '../memory/layout.js'
 import { readSuperblocks, type Superblock, type Superblocks } from '../pages/superblock.js'
 import { BLOCK_FREE } from '../pages/allocator.js'
 import { OpenTransactions, redo } from '../txn/redo.js'
-import { KEPT_VERSIONS_TABLE } from '../txn/trees.js'
 import type { Core } from './core.js'
 
 export interface RecoveryReport {
@@ -72,7 +71,8 @@ export function recover(core: Core, superblock: Superblock | undefined, segmentB
   f64[L.CLOCK_F] = superblock.clock
   countFreeBlocks(core)
   const replay = replayLog(core, superblock)
-  dropKeptVersions(core)
+  core.versions.dropAll()
+  Atomics.store(i32, L.GHOST_SWEEP_I, 1)
   faultPoint('recovery.replayed')
   return begin(core, superblock, segmentBytes, replay)
 }
@@ -131,18 +131,6 @@ function replayLog(core: Core, superblock: Superblock): Replay {
     replayed++
   }
   return { replayed, from: superblock.redo, end: reader.nextPosition }
-}
-
-/** No snapshot outlives a region: what was kept for them goes. */
-function dropKeptVersions(core: Core): void {
-  const { f64 } = core.region.control
-  const references: Buffer[] = []
-  while (
-    !core.trees.remove(KEPT_VERSIONS_TABLE, f64[L.VISIBLE_F] as number, 256, reference => {
-      references.push(Buffer.from(reference))
-    })
-  );
-  f64[L.VERSION_SPILL_HEAD_F] = 0
 }
 
 function begin(core: Core, superblock: Superblock | undefined, segmentBytes: number, replay: Replay): RecoveryReport {

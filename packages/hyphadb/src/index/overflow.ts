@@ -20,9 +20,8 @@ import { HyphaError } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import * as L from '../memory/layout.js'
 import type { Allocator } from '../pages/allocator.js'
-import { PAGE_FRESH, PAGE_RESERVED } from '../pages/directory.js'
+import { PAGE_FREE, PAGE_FREED, PAGE_FRESH, PAGE_RESERVED } from '../pages/directory.js'
 import type { Evictor } from '../pages/evictor.js'
-import type { PageChanges } from '../pages/page-changes.js'
 import {
   KIND_OVERFLOW,
   PAGE_HEADER_BYTES,
@@ -32,6 +31,7 @@ import {
   PAGE_TABLE,
   ROLE_DONOR,
 } from '../pages/page-access.js'
+import type { PageChanges } from '../pages/page-changes.js'
 import type { BufferPool } from '../pages/pool.js'
 
 export const REFERENCE_BYTES = 24
@@ -230,15 +230,23 @@ export class OverflowValues {
 
   /**
    * Frees a value piece by piece: each mini-transaction shortens the list that it frees from, so that a death in between
-   * neither loses nor doubles a page. `last` runs inside the mini-transaction that frees the root, before it ends. Commit latch.
+   * neither loses nor doubles a page. A value that is gone already (its root is free, or another's) is left alone, so the
+   * call may be repeated. Commit latch.
    */
-  free(reference: Uint8Array, last: () => void): void {
+  free(reference: Uint8Array): void {
     const { root, level, id } = decode(reference)
+    if (!this.#stands(root, level, id)) return
     if (level > 0) this.#emptyList(root, level, 0, id)
     this.changes.begin()
     this.changes.freePage(root, ROLE_DONOR)
-    last()
     this.changes.end()
+  }
+
+  #stands(root: number, level: number, id: number): boolean {
+    const state = this.pool.region.pageState[root] as number
+    if (state === PAGE_FREE || state >= PAGE_FREED) return false
+    this.pool.fix(root)
+    return this.#stamped(root, level, 0, id)
   }
 
   #emptyList(page: number, level: number, index: number, id: number): void {

@@ -67,8 +67,20 @@ export interface VersionsBeyond {
   find(sequence: number, out: VersionSink, tableId: number, key: Uint8Array, keyLength: number): number
 }
 
+/** A large value that has just lost its row: somebody must own its pages, see txn/versions.ts. */
+export interface Displaced {
+  tableId: number
+  key: Buffer
+  sequence: number
+  supersededBy: number
+  flags: number
+  reference: Buffer
+}
+
 export class VersionRing {
   beyond: VersionsBeyond | undefined
+  /** Large values that pushes of this thread have displaced; the committer empties it after each operation. */
+  readonly displaced: Displaced[] = []
   readonly #i32: Int32Array
   readonly #f64: Float64Array
   readonly #u8: Uint8Array
@@ -156,6 +168,7 @@ export class VersionRing {
     else this.#buffer.set(keyLength === key.length ? key : key.subarray(0, keyLength), to)
     memory.buffer.copy(this.#u8, to + keyLength, valueOffset, valueOffset + valueLength)
     this.#f64[VERSION_HEAD_F] = position + length
+    if ((flags & VERSION_OVERFLOW) !== 0) this.displaced.push(this.#displacedAt(at))
     return position
   }
 
@@ -231,8 +244,23 @@ export class VersionRing {
     }
   }
 
-  /** References to large values in the ring. Commit latch. */
-  *overflowReferences(): Generator<{ tableId: number; reference: Buffer }> {
+  #displacedAt(at: number): Displaced {
+    const w = at >> 2
+    const packed = this.#i32[w + 7] as number
+    const keyStart = at + ENTRY_HEADER
+    const valueStart = keyStart + (packed >>> 16)
+    return {
+      tableId: this.#i32[w + 6] as number,
+      key: Buffer.from(this.#buffer.subarray(keyStart, valueStart)),
+      sequence: this.#f64[at >> 3] as number,
+      supersededBy: this.#f64[(at >> 3) + 2] as number,
+      flags: packed & 0xffff,
+      reference: Buffer.from(this.#buffer.subarray(valueStart, valueStart + (this.#i32[w + 8] as number))),
+    }
+  }
+
+  /** All large values in the ring that lost their row. Commit latch. */
+  *allDisplaced(): Generator<Displaced> {
     for (let position = this.tail; position < this.head; ) {
       const offset = position % this.size
       const at = this.#start + offset
@@ -243,11 +271,7 @@ export class VersionRing {
         continue
       }
       const packed = this.#i32[w + 7] as number
-      if ((packed & VERSION_OVERFLOW) !== 0) {
-        const from = at + ENTRY_HEADER + (packed >>> 16)
-        const length = this.#i32[w + 8] as number
-        yield { tableId: this.#i32[w + 6] as number, reference: Buffer.from(this.#buffer.subarray(from, from + length)) }
-      }
+      if ((packed & VERSION_OVERFLOW) !== 0) yield this.#displacedAt(at)
       position += this.#i32[w + 9] as number
     }
   }

@@ -278,6 +278,14 @@ export class Committer {
 
   /** Applies one operation; skipped when the row carries the sequence already. */
   apply(operation: Operation, sequence: number): void {
+    this.parts.versionRing.displaced.length = 0
+    this.#applyRow(operation, sequence)
+    if (this.parts.versionRing.displaced.length === 0) return
+    if (faults.armed) faultPoint('commit.displaced')
+    this.parts.versions.ownDisplaced()
+  }
+
+  #applyRow(operation: Operation, sequence: number): void {
     const { parts } = this
     const { tableId, key, value } = operation
     parts.versions.makeRoom(VersionRing.roomFor(key.length, parts.changes.pageSize >> 2))

@@ -111,6 +111,7 @@ export class Repairer {
     const sequence = this.#f64[L.COMMIT_SEQUENCE_F] as number
     if (committer.visible >= sequence) return
     const catalogChanged = redo(committer, this.#operations(), sequence)
+    committer.parts.versions.ownReplacedBy(sequence)
     faultPoint('repair.redone')
     committer.publish(sequence, this.#f64[L.COMMIT_END_F] as number, catalogChanged)
   }

@@ -6,12 +6,17 @@
  * f64 replaced by, u32 flags, the row's value. The tree's pages are pages like others, so they may leave memory; recovery
  * throws the tree away, since no snapshot outlives a region.
  *
+ * Large values: a version whose value stands in overflow pages gets its row here at once, in the commit that replaces it.
+ * That row owns the pages, also in a checkpoint; whoever removes it frees them. Invariant: a page of a large value is
+ * owned by exactly one row of a table or of this tree, at every point between commits.
+ *
  * Thread safety: everything but `find` by the holder of the commit latch, between mini-transactions.
  */
 import type { ControlMemory } from '../memory/control-memory.js'
 import * as L from '../memory/layout.js'
 import type { Snapshots } from '../memory/snapshots.js'
 import {
+  type Displaced,
   VERSION_DELETED,
   VERSION_OVERFLOW,
   type VersionEntry,
@@ -20,7 +25,6 @@ import {
   type VersionsBeyond,
 } from '../memory/version-ring.js'
 import type { OverflowValues } from '../index/overflow.js'
-import type { PageChanges } from '../pages/page-changes.js'
 import { KEPT_VERSIONS_TABLE, type Trees } from './trees.js'
 
 const VALUE_HEADER = 12
@@ -46,7 +50,6 @@ export class Versions implements VersionsBeyond {
     readonly control: ControlMemory,
     readonly ring: VersionRing,
     readonly snapshots: Snapshots,
-    readonly changes: PageChanges,
     readonly keptBytesMax: number,
   ) {
     ring.beyond = this
@@ -73,15 +76,34 @@ export class Versions implements VersionsBeyond {
   }
 
   #drop(entry: VersionEntry): void {
-    if ((entry.flags & VERSION_OVERFLOW) === 0) {
-      this.ring.dropOldest(entry)
-      return
-    }
-    const reference = Buffer.from(this.control.u8.subarray(entry.valueStart, entry.valueStart + entry.valueLength))
-    this.overflow.free(reference, () => {
-      this.changes.saveControl(L.VERSION_TAIL_F * 8, 8)
-      this.ring.dropOldest(entry)
-    })
+    this.ring.dropOldest(entry)
+  }
+
+  /** After each operation of a commit: the large values that it displaced get their owner. Repeatable. */
+  ownDisplaced(): void {
+    const { displaced } = this.ring
+    for (let value = displaced.pop(); value !== undefined; value = displaced.pop()) this.own(value)
+  }
+
+  /** For the repairer, who does not know what the dead owner had displaced. */
+  ownReplacedBy(sequence: number): void {
+    for (const value of this.ring.allDisplaced()) if (value.supersededBy === sequence) this.own(value)
+  }
+
+  /** A row for a large value that has lost its own. */
+  own(value: Displaced): void {
+    const { tableId, key, sequence, supersededBy, flags, reference } = value
+    this.#put(keptKey(tableId, key, key.length, sequence), supersededBy, flags, reference)
+  }
+
+  #put(key: Buffer, supersededBy: number, flags: number, bytes: Uint8Array): void {
+    const tree = this.trees.forWriting(KEPT_VERSIONS_TABLE, supersededBy)
+    const value = Buffer.alloc(VALUE_HEADER + bytes.length)
+    value.writeDoubleLE(supersededBy, 0)
+    value.writeUInt32LE(flags, 8)
+    value.set(bytes, VALUE_HEADER)
+    if (!tree.put(key, key.length, value, 0, value.length, 0, supersededBy)) return
+    this.control.f64[L.VERSION_SPILL_HEAD_F] = this.keptBytes + key.length + value.length
   }
 
   /** Empties the ring from its old end until so many bytes are free; what somebody needs goes to the tree. */
@@ -108,15 +130,9 @@ export class Versions implements VersionsBeyond {
   }
 
   #keepOne(entry: VersionEntry): void {
-    const { u8, f64 } = this.control
-    const tree = this.trees.forWriting(KEPT_VERSIONS_TABLE, entry.supersededBy)
+    const { u8 } = this.control
     const key = keptKey(entry.tableId, u8.subarray(entry.keyStart, entry.valueStart), entry.keyLength, entry.sequence)
-    const value = Buffer.alloc(VALUE_HEADER + entry.valueLength)
-    value.writeDoubleLE(entry.supersededBy, 0)
-    value.writeUInt32LE(entry.flags, 8)
-    value.set(u8.subarray(entry.valueStart, entry.valueStart + entry.valueLength), VALUE_HEADER)
-    tree.put(key, key.length, value, 0, value.length, 0, entry.supersededBy)
-    f64[L.VERSION_SPILL_HEAD_F] = this.keptBytes + entry.entryLength
+    this.#put(key, entry.supersededBy, entry.flags, u8.subarray(entry.valueStart, entry.valueStart + entry.valueLength))
   }
 
   find(sequence: number, out: VersionSink, tableId: number, key: Uint8Array, keyLength: number): number {
@@ -152,9 +168,8 @@ export class Versions implements VersionsBeyond {
     }
   }
 
-  /** References to large values of versions that are still kept, in the ring and beyond. Commit latch. */
+  /** Large values of old versions, each with the table that it was of. Commit latch. */
   *references(): Generator<{ tableId: number; reference: Buffer }> {
-    yield* this.ring.overflowReferences()
     const cursor = this.trees.of(KEPT_VERSIONS_TABLE)?.cursor({}, Number.MAX_SAFE_INTEGER)
     while (cursor?.next() === true) {
       const { buffer, valueStart, valueEnd, keyBuffer } = cursor
@@ -197,10 +212,17 @@ export class Versions implements VersionsBeyond {
     return looked < TRIM_STEP
   }
 
+  /** Recovery: no snapshot outlives a region, so all that was kept goes. */
+  dropAll(): void {
+    for (const { reference } of [...this.references()]) this.overflow.free(reference)
+    while (!this.trees.remove(KEPT_VERSIONS_TABLE, this.control.f64[L.VISIBLE_F] as number, 256, () => {}));
+    this.control.f64[L.VERSION_SPILL_HEAD_F] = 0
+  }
+
   #forget(key: Buffer, reference: Buffer | undefined, bytes: number): void {
     const tree = this.trees.of(KEPT_VERSIONS_TABLE)
-    // The value first: a death in between leaves a row whose value is gone and which nobody needs.
-    if (reference !== undefined) this.overflow.free(reference, () => {})
+    // The value first: a death in between leaves a row whose value is gone, which freeing it again notices.
+    if (reference !== undefined) this.overflow.free(reference)
     tree?.delete(key, key.length, Number.MAX_SAFE_INTEGER)
     tree?.purge(key, key.length)
     this.control.f64[L.VERSION_SPILL_HEAD_F] = Math.max(0, this.keptBytes - bytes)
