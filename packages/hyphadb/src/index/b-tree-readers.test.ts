@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
 import { isHyphaError } from '../base/errors.js'
 import { SeededRandom, testSeed } from '../base/random.js'
-import { HeapReader, HeapStore } from './heap-pages.test-support.js'
 import { PageMemory } from '../memory/page-memory.js'
 import type { PageId } from '../pages/page-access.js'
 import { BTree } from './b-tree.js'
-import { ModelledTree, randomKey, randomRange, randomValue, type KeyKind } from './tree-model.test-support.js'
+import { HeapReader, type HeapStore } from './heap-pages.test-support.js'
+import { type KeyKind, ModelledTree, randomKey, randomRange, randomValue } from './tree-model.test-support.js'
 
 const kinds: KeyKind[] = ['random', 'decimal', 'prefixed', 'nested', 'mixed']
 

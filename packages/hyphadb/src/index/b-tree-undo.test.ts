@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { SeededRandom, testSeed } from '../base/random.js'
-import { ModelledTree, keyKinds, randomKey, randomValue, type KeyKind } from './tree-model.test-support.js'
+import { type KeyKind, keyKinds, ModelledTree, randomKey, randomValue } from './tree-model.test-support.js'
 
 class Death extends Error {}
 
@@ -72,7 +72,7 @@ describe('a change that dies at any step is taken back without a trace, and can 
     for (let i = 0; i < 900; i++) model.put(random.bytes(12), random.bytes(random.below(300)))
     for (let calls = 0, done = false; !done; calls++) {
       let steps = 0
-      const deadly = random.between(1, 12)
+      const deadly = random.between(1, 80)
       model.mtr.onStep = step => {
         if (['final', 'release', 'end'].includes(step)) return
         if (++steps === deadly) throw new Death()

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { isHyphaError } from '../base/errors.js'
 import { SeededRandom, testSeed } from '../base/random.js'
 import { fitsInLeaf, maxKeyLength } from './node-layout.js'
-import { ModelledTree, keyKinds, randomKey, randomRange, randomValue, type KeyKind } from './tree-model.test-support.js'
+import { type KeyKind, keyKinds, ModelledTree, randomKey, randomRange, randomValue } from './tree-model.test-support.js'
 
 function churn(model: ModelledTree, random: SeededRandom, kind: KeyKind, steps: number, deletes: number): void {
   for (let step = 0; step < steps; step++) {
@@ -161,7 +161,8 @@ describe('limits', () => {
       const longest = Buffer.alloc(maxKeyLength(pageSize), 'k')
       model.put(longest, Buffer.from('v'))
       const tooLong = Buffer.alloc(longest.length + 1, 'k')
-      const put = (key: Buffer, length: number) => model.tree.put(key, key.length, Buffer.alloc(length), 0, length, 0, 99)
+      const put = (key: Buffer, length: number) =>
+        model.tree.put(key, key.length, Buffer.alloc(length), 0, length, 0, 99)
       expect(() => put(tooLong, 0)).toThrowError(/too long/)
       let most = 0
       while (fitsInLeaf(pageSize, 3, most + 1)) most++

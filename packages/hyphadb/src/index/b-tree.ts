@@ -20,20 +20,24 @@ import { HyphaError } from '../base/errors.js'
 import type { PageMemory } from '../memory/page-memory.js'
 import {
   KIND_LEAF,
-  PAGE_LAST_CHANGE,
-  ROLE_DONOR,
-  ROLE_RECEIVER,
   type MiniTransaction,
+  PAGE_LAST_CHANGE,
   type PageId,
   type PageReader,
+  ROLE_DONOR,
+  ROLE_RECEIVER,
   type VersionOut,
   type VersionStore,
 } from '../pages/page-access.js'
 import { Descent } from './descent.js'
 import { startNode, writeSlot } from './node-image.js'
 import {
+  entryOf,
+  fitsInLeaf,
   LEAF_SHAPE,
   LEAF_SUFFIX,
+  leafEntryBytes,
+  maxKeyLength,
   NODE_COUNT,
   NODE_EDIT_BYTES,
   NODE_EDIT_START,
@@ -42,31 +46,27 @@ import {
   NODE_HEAP_TOP,
   NODE_LAST_INSERT,
   NODE_RUN,
+  nodeCount,
+  nodeFree,
+  nodeGarbage,
+  nodePrefixLength,
   ROW_DELETED,
   ROW_FLAGS,
   ROW_POINTER,
   ROW_SUFFIX_LENGTH,
   ROW_VALUE_LENGTH,
   SLOT_BYTES,
-  entryOf,
-  fitsInLeaf,
-  leafEntryBytes,
-  maxKeyLength,
-  nodeCount,
-  nodeFree,
-  nodeGarbage,
-  nodePrefixLength,
   slotsOffset,
   suffixLengthOf,
   valueOf,
 } from './node-layout.js'
 import { SEEK_AT, searchNode, sharesPrefix } from './node-search.js'
 import { type Fault, TreeCheck, type TreeCheckResult } from './tree-check.js'
-import { TreeCursor, type CursorRange } from './tree-cursor.js'
+import { type CursorRange, TreeCursor } from './tree-cursor.js'
 import { corruptNode, snapshotTooOld } from './tree-errors.js'
 import { TreeRanges } from './tree-ranges.js'
 import { TreeRemoval } from './tree-removal.js'
-import { TreeShaper, type GhostListener } from './tree-shape.js'
+import { type GhostListener, TreeShaper } from './tree-shape.js'
 import { copyValue } from './value-copy.js'
 
 /** A row's change makes room at most this often: each step splits or rewrites a node on its path. */

@@ -5,8 +5,8 @@
 import { SeededRandom } from '../base/random.js'
 import type { MiniTransaction, VersionStore } from '../pages/page-access.js'
 import { BTree } from './b-tree.js'
-import { HeapStore, NoVersions } from './heap-pages.test-support.js'
 import { BenchmarkMiniTransaction, BenchmarkReader } from './heap-pages.benchmark-support.js'
+import { HeapStore, NoVersions } from './heap-pages.test-support.js'
 
 const PAGE_BYTES = 16384
 const KEY_BYTES = 16
@@ -83,7 +83,8 @@ function readAll(bench: Bench, keys: Buffer, order: Int32Array, useLookup: boole
 function scan(bench: Bench, reverse: boolean, withKeys: boolean): number {
   const cursor = bench.tree.cursor({ reverse }, LATEST)
   let sum = 0
-  while (cursor.next()) sum += cursor.buffer[cursor.valueStart]! + (withKeys ? cursor.keyBuffer[cursor.keyLength - 1]! : 0)
+  while (cursor.next())
+    sum += cursor.buffer[cursor.valueStart]! + (withKeys ? cursor.keyBuffer[cursor.keyLength - 1]! : 0)
   cursor.close()
   return sum
 }
@@ -122,9 +123,14 @@ function run(rows: number, only: string | undefined): void {
       })
     }
   }
-  for (const [name, bench] of [['random', random], ['sequential', ordered]] as const) {
+  for (const [name, bench] of [
+    ['random', random],
+    ['sequential', ordered],
+  ] as const) {
     const result = bench.tree.check(fault => console.log('FAULT', fault))
-    console.log(`${name}: ${result.pages.size} pages, depth ${result.depth}, leaves ${(result.leafFill * 100).toFixed(1)} % full`)
+    console.log(
+      `${name}: ${result.pages.size} pages, depth ${result.depth}, leaves ${(result.leafFill * 100).toFixed(1)} % full`,
+    )
   }
 }
 

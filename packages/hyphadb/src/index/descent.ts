@@ -12,8 +12,8 @@
 import type { PageMemory } from '../memory/page-memory.js'
 import { PAGE_ID, PAGE_KIND, PAGE_TABLE, type PageId, type PageReader } from '../pages/page-access.js'
 import { LEAF_SHAPE, MAX_DEPTH, shapeOfLevel } from './node-layout.js'
+import { childOf, SEEK_AT, searchChild } from './node-search.js'
 import { corruptNode } from './tree-errors.js'
-import { SEEK_AT, childOf, searchChild } from './node-search.js'
 
 export class Descent {
   /** The path of the last `pathTo`: page ids from the root (0) to the leaf (`depth`), and the child position taken in each. */

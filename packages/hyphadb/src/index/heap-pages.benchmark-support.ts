@@ -4,11 +4,11 @@
  */
 import type { PageMemory } from '../memory/page-memory.js'
 import {
+  type MiniTransaction,
   PAGE_ID,
   PAGE_KIND,
   PAGE_LEVEL,
   PAGE_TABLE,
-  type MiniTransaction,
   type PageId,
   type PageReader,
 } from '../pages/page-access.js'
@@ -33,7 +33,8 @@ export class BenchmarkReader implements PageReader {
   fix(pageId: PageId): void {
     const base = this.#frameOf[pageId]! << this.#shift
     const version = this.memory.i32[base >> 2]!
-    if ((version & 1) !== 0 || this.memory.i32[(base + PAGE_ID) >> 2] !== pageId) throw new Error('the page is not there')
+    if ((version & 1) !== 0 || this.memory.i32[(base + PAGE_ID) >> 2] !== pageId)
+      throw new Error('the page is not there')
     this.base = base
     this.version = version
   }

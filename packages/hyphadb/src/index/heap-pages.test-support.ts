@@ -7,11 +7,11 @@
  */
 import { PageMemory } from '../memory/page-memory.js'
 import {
+  type MiniTransaction,
   PAGE_ID,
   PAGE_KIND,
   PAGE_LEVEL,
   PAGE_TABLE,
-  type MiniTransaction,
   type PageId,
   type PageReader,
   type PageRole,

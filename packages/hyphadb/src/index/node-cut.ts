@@ -6,13 +6,13 @@
 import { assert } from '../base/assert.js'
 import type { PageMemory } from '../memory/page-memory.js'
 import {
-  KEEP_GHOSTS,
   bytesOfRange,
   commonLength,
   commonOfSlots,
   commonWithKey,
   copyKey,
   frameBytes,
+  KEEP_GHOSTS,
 } from './node-image.js'
 import { INNER_SUFFIX, LEAF_SUFFIX, nodeCount, nodeHighLength, nodeLowLength } from './node-layout.js'
 

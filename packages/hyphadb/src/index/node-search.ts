@@ -9,11 +9,11 @@
 import type { PageMemory } from '../memory/page-memory.js'
 import { PAGE_HEADER_BYTES } from '../pages/page-access.js'
 import {
+  headOf,
+  INNER_SUFFIX,
   NODE_COUNT,
   NODE_LEFTMOST,
   NODE_PREFIX_LENGTH,
-  INNER_SUFFIX,
-  headOf,
   nodePrefixLength,
   slotsOffset,
 } from './node-layout.js'

@@ -22,19 +22,19 @@ import {
   type VersionStore,
 } from '../pages/page-access.js'
 import type { Descent } from './descent.js'
-import { borrowLeafCopy, returnLeafCopy, type LeafCopy } from './leaf-copies.js'
+import { borrowLeafCopy, type LeafCopy, returnLeafCopy } from './leaf-copies.js'
 import {
+  fenceBytes,
   LEAF_SUFFIX,
+  nodeCount,
+  nodeHighLength,
+  nodeLowLength,
+  nodePrefixLength,
   ROW_DELETED,
   ROW_FLAGS,
   ROW_POINTER,
   ROW_VALUE_LENGTH,
   SLOT_BYTES,
-  fenceBytes,
-  nodeCount,
-  nodeHighLength,
-  nodeLowLength,
-  nodePrefixLength,
   slotsOffset,
 } from './node-layout.js'
 import { SEEK_AT, SEEK_BEFORE, SEEK_LAST, searchNode } from './node-search.js'

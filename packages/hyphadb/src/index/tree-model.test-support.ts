@@ -7,7 +7,7 @@ import { hex } from '../base/bytes.js'
 import type { SeededRandom } from '../base/random.js'
 import { BTree } from './b-tree.js'
 import { HeapMiniTransaction, HeapReader, HeapStore, HeapVersions } from './heap-pages.test-support.js'
-import { ROW_OVERFLOW, maxKeyLength } from './node-layout.js'
+import { maxKeyLength, ROW_OVERFLOW } from './node-layout.js'
 import type { Fault, TreeCheckResult } from './tree-check.js'
 import type { CursorRange } from './tree-cursor.js'
 
@@ -140,7 +140,9 @@ export class ModelledTree {
       if (name === undefined) throw new Error(`a row too many: ${cursor.key().toString('hex')}, ${label}`)
       const expected = this.visible(name, sequence)!
       if (cursor.keyLength !== name.length || cursor.key().toString('latin1') !== name) {
-        throw new Error(`row ${at}: ${cursor.key().toString('hex')} for ${Buffer.from(name, 'latin1').toString('hex')}, ${label}`)
+        throw new Error(
+          `row ${at}: ${cursor.key().toString('hex')} for ${Buffer.from(name, 'latin1').toString('hex')}, ${label}`,
+        )
       }
       if (!cursor.buffer.subarray(cursor.valueStart, cursor.valueEnd).equals(expected.value!)) {
         throw new Error(`row ${at} has another value, ${label}`)
@@ -164,7 +166,8 @@ export class ModelledTree {
           const key = Buffer.from(name, 'latin1')
           const fromLow = Buffer.compare(key, low)
           const fromHigh = high === undefined ? -1 : Buffer.compare(key, high)
-          if (fromLow < 0 || (fromLow === 0 && !lowInclusive) || fromHigh > 0 || (fromHigh === 0 && !highInclusive)) continue
+          if (fromLow < 0 || (fromLow === 0 && !lowInclusive) || fromHigh > 0 || (fromHigh === 0 && !highInclusive))
+            continue
           if (changes[changes.length - 1]!.sequence > sequence) changed = true
         }
         expect(this.tree.changedSince(low, lowInclusive, high, highInclusive, sequence), label).toBe(changed)
@@ -206,7 +209,11 @@ export function randomKey(random: SeededRandom, kind: KeyKind, pageSize: number)
     case 'nested':
       return Buffer.alloc(random.between(0, Math.min(longest, 300)), 'a')
     case 'zeros':
-      return Buffer.concat([Buffer.from([random.below(3)]), Buffer.alloc(random.between(0, 9)), Buffer.from([random.below(3)])])
+      return Buffer.concat([
+        Buffer.from([random.below(3)]),
+        Buffer.alloc(random.between(0, 9)),
+        Buffer.from([random.below(3)]),
+      ])
     case 'long': {
       const shared = Buffer.alloc(longest - random.between(2, 5), 'p')
       return Buffer.concat([shared, random.bytes(2)])
@@ -216,7 +223,11 @@ export function randomKey(random: SeededRandom, kind: KeyKind, pageSize: number)
   }
 }
 
-export function randomValue(random: SeededRandom, pageSize: number, keyLength: number): { value: Buffer; flags: number } {
+export function randomValue(
+  random: SeededRandom,
+  pageSize: number,
+  keyLength: number,
+): { value: Buffer; flags: number } {
   const most = (pageSize >> 2) - keyLength - 32
   const dice = random.below(20)
   if (dice === 0) return { value: random.bytes(24), flags: ROW_OVERFLOW }

@@ -6,9 +6,9 @@ import type { PageMemory } from '../memory/page-memory.js'
 import { PAGE_ID, PAGE_LAST_CHANGE, type PageReader, type VersionStore } from '../pages/page-access.js'
 import type { Descent } from './descent.js'
 import {
-  LEAF_SUFFIX,
   entryOf,
   fenceBytes,
+  LEAF_SUFFIX,
   maxKeyLength,
   nodeCount,
   nodeGhosts,
@@ -16,7 +16,7 @@ import {
   nodeLowLength,
 } from './node-layout.js'
 import { SEEK_AT, searchNode } from './node-search.js'
-import { TreeCursor, type CursorRange } from './tree-cursor.js'
+import { type CursorRange, TreeCursor } from './tree-cursor.js'
 import { corruptNode } from './tree-errors.js'
 
 const NO_KEY = new Uint8Array(0)

@@ -3,25 +3,25 @@
  * tree at any moment and the work can go on after a death. Nobody reads the table any more.
  */
 import type { PageMemory } from '../memory/page-memory.js'
-import { ROLE_DONOR, ROLE_PARENT, type MiniTransaction, type PageId } from '../pages/page-access.js'
+import { type MiniTransaction, type PageId, ROLE_DONOR, ROLE_PARENT } from '../pages/page-access.js'
 import type { Descent } from './descent.js'
 import {
-  INNER_SUFFIX,
-  LEAF_SHAPE,
-  NODE_EDIT_BYTES,
-  NODE_EDIT_START,
-  NODE_COUNT,
-  NODE_GARBAGE,
-  OVERFLOW_REFERENCE_BYTES,
-  ROW_FLAGS,
-  ROW_OVERFLOW,
-  ROW_DELETED,
-  ROW_VALUE_LENGTH,
   childAt,
   entryBytes,
   entryOf,
+  INNER_SUFFIX,
+  LEAF_SHAPE,
+  NODE_COUNT,
+  NODE_EDIT_BYTES,
+  NODE_EDIT_START,
+  NODE_GARBAGE,
   nodeCount,
   nodeShape,
+  OVERFLOW_REFERENCE_BYTES,
+  ROW_DELETED,
+  ROW_FLAGS,
+  ROW_OVERFLOW,
+  ROW_VALUE_LENGTH,
   suffixLengthOf,
   valueOf,
 } from './node-layout.js'
