@@ -50,7 +50,9 @@ let unknownLow = 0
 let unknownHigh = 0
 const documentShapes: Shape[] = []
 let documentShapeCount = 0
-let lastShape: Shape | undefined
+/** Shapes met lately, by the low bits of their ids. */
+const RECENT_SHAPES = 64
+const recentShapes: (Shape | undefined)[] = new Array<Shape | undefined>(RECENT_SHAPES).fill(undefined)
 
 /** Thrown inside when a shape has to be looked up first: that overwrites what the reader lent out. */
 const unknownShapeSignal = new Error('unknown shape')
@@ -82,7 +84,7 @@ export function decodeDocument(buffer: Buffer, start: number, end: number, shape
 function decode(buffer: Buffer, start: number, end: number, shapes: ShapeRegistry): object {
   if (registry !== shapes) {
     registry = shapes
-    lastShape = undefined
+    recentShapes.fill(undefined)
   }
   source = buffer
   documentShapeCount = 0
@@ -237,7 +239,8 @@ function readShaped(): object {
     source[position] | (source[position + 1] << 8) | (source[position + 2] << 16) | (source[position + 3] << 24)
   const high = source[position + 4] | (source[position + 5] << 8)
   position += 6
-  let shape = lastShape
+  const place = low & (RECENT_SHAPES - 1)
+  let shape = recentShapes[place]
   if (shape === undefined || shape.low !== low || shape.high !== high) {
     if (position > valuesEnd) throw damaged()
     shape = registry.known(low, high)
@@ -246,7 +249,7 @@ function readShaped(): object {
       unknownHigh = high
       throw unknownShapeSignal
     }
-    lastShape = shape
+    recentShapes[place] = shape
   }
   documentShapes[documentShapeCount++] = shape
   return shape.read !== undefined ? shape.read() : readInterpreted(shape)

@@ -130,6 +130,18 @@ describe('a collection', () => {
     ).toEqual([1, 2, 3, 4])
   })
 
+  it('stores a shape again when the transaction that was to store it came to nothing', async () => {
+    const { db, engine } = await open()
+    const things = db.collection('things')
+    const failed = db.transaction(tx => {
+      for (let id = 0; id < 3; id++) tx.collection('things').put({ id, x: 1, y: { z: 2 } })
+      throw new Error('no')
+    })
+    expect(await rejection(failed)).toBe('Error: no')
+    await things.put({ id: 7, x: 1, y: { z: 2 } })
+    expect((await open(engine)).db.collection('things').get(7)).toEqual({ id: 7, x: 1, y: { z: 2 } })
+  })
+
   it('validates and transforms by a schema, and names the path that does not fit', async () => {
     const { db } = await open()
     const schema = z.object({ id: z.number(), price: z.coerce.number(), at: z.object({ town: z.string() }) })

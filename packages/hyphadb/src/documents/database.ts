@@ -67,7 +67,7 @@ export class Database {
     name: string,
     options: CollectionOptions<Input, Output> & { readonly schema: StandardSchema<Input, Output> },
   ): Collection<Output, Input>
-  collection<T extends object = Document>(name: string, options?: CollectionOptions): Collection<T>
+  collection<T extends object = Document, Input = T>(name: string, options?: CollectionOptions): Collection<T, Input>
   collection(name: string, options?: CollectionOptions): Collection {
     const entry = this.entry(name)
     if (options !== undefined) this.define(entry, options)

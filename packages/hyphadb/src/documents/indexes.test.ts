@@ -238,4 +238,16 @@ describe('an index', () => {
     expect(orders.explain({ 'at.town': 'YORK' })).toMatchObject({ index: 'byTown', residual: [] })
     expect(orders.count({ 'at.town': 'YORK' })).toBe(1)
   })
+
+  it('being built keeps the entry of one document when another with the same value goes', async () => {
+    const { db } = await open()
+    const things = db.collection('things')
+    await things.putMany(Array.from({ length: 1500 }, (_, id) => ({ id, n: id === 1400 ? 0 : id })))
+    const building = things.createIndex('byN', { on: ['n'], unique: true })
+    // The builder has passed 0 and not yet reached 1400.
+    await things.delete(1400)
+    await building
+    expect(things.explain({ n: 0 }).index).toBe('byN')
+    expect(things.find({ n: 0 }).toArray()).toEqual([{ id: 0, n: 0 }])
+  })
 })
