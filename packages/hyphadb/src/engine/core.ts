@@ -169,6 +169,7 @@ export class Core {
       this.participants,
       {
         ring: this.ring,
+        sync: () => this.log.syncSync(),
         recordCheckpoint: (epoch, position) => {
           this.committer.recordCheckpoint(epoch, position)
           this.log.syncSync()

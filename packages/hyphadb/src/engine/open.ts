@@ -10,7 +10,7 @@
  * a copied directory's original.
  */
 import { randomBytes } from 'node:crypto'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { HyphaError, isHyphaError } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import { DEFAULT_PAGE_BYTES } from '../base/limits.js'
@@ -21,7 +21,7 @@ import * as L from '../memory/layout.js'
 import { KIND_APPLICATION } from '../memory/participants.js'
 import { Region, type RegionIdentity } from '../memory/region.js'
 import { ByteLockFile, refuseRemoteFileSystem } from '../os/byte-locks.js'
-import { type FileHandle, readWholeFile, replaceWholeFile } from '../os/file-system.js'
+import { type FileHandle, type FileSystem, readWholeFile, replaceWholeFile } from '../os/file-system.js'
 import { bootId } from '../os/process.js'
 import type { Superblock } from '../pages/superblock.js'
 import { Core } from './core.js'
@@ -60,9 +60,27 @@ function prepareDirectory(paths: DatabasePaths, options: ResolvedOptions): void 
     if (!options.create || options.readOnly) {
       throw new HyphaError('HYPHA_NOT_FOUND', `There is no database in ${paths.directory}. Check the path, or open it with create: true`)
     }
-    files.makeDirectory(paths.directory)
+    makeDurableDirectory(files, paths.directory)
   }
   refuseRemoteFileSystem(paths.directory)
+}
+
+/**
+ * Makes the directory and its missing parents so that no power loss takes their names away with all that is put into
+ * them. Its own name is synced even if it is there: whoever made it may have died before.
+ */
+function makeDurableDirectory(files: FileSystem, directory: string): void {
+  const above = [dirname(directory)]
+  for (let path = above[0] as string; !files.exists(path); path = dirname(path)) above.push(dirname(path))
+  files.makeDirectory(directory)
+  for (const path of above) {
+    try {
+      files.syncDirectory(path)
+    } catch (error) {
+      // A directory that may be passed and not be listed cannot be synced either.
+      if (!isHyphaError(error, 'HYPHA_PERMISSION')) throw error
+    }
+  }
 }
 
 export interface Opened {

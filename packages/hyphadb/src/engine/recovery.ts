@@ -15,7 +15,7 @@ import { LogReader, type LogReaderOptions } from '../log/reader.js'
 import { RECORD_CHECKPOINT, RECORD_COMMIT, RECORD_FRAGMENT, RECORD_STUB } from '../log/record.js'
 import { beginRun } from '../log/run.js'
 import * as L from '../memory/layout.js'
-import { readSuperblocks, type Superblock, type Superblocks } from '../pages/superblock.js'
+import { readSuperblocks, settleSuperblocks, type Superblock, type Superblocks } from '../pages/superblock.js'
 import { BLOCK_FREE } from '../pages/allocator.js'
 import { OpenTransactions, redo } from '../txn/redo.js'
 import type { Core } from './core.js'
@@ -70,11 +70,29 @@ export function recover(core: Core, superblock: Superblock | undefined, segmentB
   f64[L.VERSION_FLOOR_F] = superblock.sequence
   f64[L.CLOCK_F] = superblock.clock
   countFreeBlocks(core)
+  settleSuperblocks(core.file.file, superblock, () => wasCompleted(core, superblock))
   const replay = replayLog(core, superblock)
   core.versions.dropAll()
   Atomics.store(i32, L.GHOST_SWEEP_I, 1)
   faultPoint('recovery.replayed')
   return begin(core, superblock, segmentBytes, replay)
+}
+
+/** True when the log says that the superblock's checkpoint was complete. */
+function wasCompleted(core: Core, superblock: Superblock): boolean {
+  const reader = new LogReader({
+    files: core.options.files,
+    directory: core.options.logDirectory,
+    databaseId: superblock.databaseId,
+    from: superblock.redo,
+  })
+  while (reader.next()) {
+    const { record } = reader
+    if (record.type !== RECORD_CHECKPOINT || record.checkpointEpoch !== superblock.epoch) continue
+    reader.close()
+    return true
+  }
+  return false
 }
 
 function countFreeBlocks(core: Core): void {

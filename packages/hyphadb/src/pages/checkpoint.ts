@@ -2,9 +2,9 @@
  * Checkpoints: a consistent state of all pages on disk, from which recovery replays the log.
  *
  * ```
- *   (none) ──begin: commit latch, EPOCH + 1──► FLUSHING ──► map ──► sync ──► superblock ──► sync ──► log record durable
- *      ▲                                                                                                    │
- *      └───────────────────── complete: allocator latch, DURABLE + 1 ◄──────────────────────────────────────┘
+ *   (none) ──begin: commit latch, EPOCH + 1──► FLUSHING ──► map ──► sync, log too ──► superblock ──► sync ──► log record durable
+ *      ▲                                                                                                              │
+ *      └───────────────────── complete: allocator latch, DURABLE + 1 ◄────────────────────────────────────────────────┘
  * ```
  * Thread safety: one at a time (checkpoint latch). Whoever takes the latch over from a dead one goes on where it stood:
  * everything is in shared memory, and each step may be repeated.
@@ -12,6 +12,8 @@
  * 1. Pages changed in epoch e and not flushed are either dirty with epoch e, or kept in a SHADOW frame.
  * 2. Blocks and log segments of the checkpoint before are given up only after the log says durably that this one is
  *    complete.
+ * 3. A superblock is written only when the log is durable up to its position: what a checkpoint holds is in the log too,
+ *    for those who read it there (fragments of transactions that were open, followers, backups).
  */
 import { HyphaError } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
@@ -30,6 +32,8 @@ import { writeSuperblock } from './superblock.js'
 /** What the checkpoint needs of the log and of commits, which stand above this folder. */
 export interface CheckpointLog {
   readonly ring: LogRing
+  /** Makes durable all that is committed. */
+  sync(): void
   /** Appends the completion record (takes the commit latch) and makes it durable. */
   recordCheckpoint(epoch: number, position: number): void
 }
@@ -78,6 +82,9 @@ export class Checkpointer {
     const directory = yield* this.map.write(epoch)
     faultPoint('checkpoint.mapped')
     this.#sync()
+    yield
+    this.log.sync()
+    faultPoint('checkpoint.log-synced')
     yield
     this.#switchSuperblock(epoch, directory)
     yield

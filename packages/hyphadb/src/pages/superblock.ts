@@ -23,6 +23,7 @@
  */
 import { crc32Range } from '../base/checksum.js'
 import { HyphaError } from '../base/errors.js'
+import { faultPoint } from '../base/fault-points.js'
 import { MAP_DIRECTORY_MAX } from '../memory/layout.js'
 import type { FileHandle } from '../os/file-system.js'
 import { SUPERBLOCK_BYTES } from './block-file.js'
@@ -101,7 +102,7 @@ function decode(bytes: Buffer, path: string): Copy {
 export interface Superblocks {
   /** Valid ones, newest first. */
   readonly valid: Superblock[]
-  /** True when a superblock that was once written cannot be read in either copy. */
+  /** True when a slot cannot be read in either copy: blank ones are found where the first recovery is still to come. */
   readonly oneIsLost: boolean
   /** What is wrong with single copies, for `verify`. */
   readonly faults: { offset: number; what: string }[]
@@ -115,15 +116,14 @@ export function readSuperblocks(file: FileHandle): Superblocks {
   for (let slot = 0; slot < 2; slot++) {
     const copies = [0, 1].map(copy => {
       const offset = (slot * 2 + copy) * SUPERBLOCK_BYTES
-      const bytes = Buffer.alloc(SUPERBLOCK_BYTES)
-      file.read(bytes, 0, SUPERBLOCK_BYTES, offset)
+      const bytes = readCopy(file, slot, copy)
       const result = decode(bytes, file.path)
       if (result === 'damaged') faults.push({ offset, what: 'a superblock copy fails its checksum' })
       return result
     })
     const good = copies.filter((copy): copy is Superblock => typeof copy === 'object').sort((a, b) => b.epoch - a.epoch)[0]
     if (good !== undefined) valid.push(good)
-    else if (copies.includes('damaged')) oneIsLost = true
+    else oneIsLost = true
   }
   valid.sort((a, b) => b.epoch - a.epoch)
   if (valid.length === 0) {
@@ -133,6 +133,33 @@ export function readSuperblocks(file: FileHandle): Superblocks {
     )
   }
   return { valid, oneIsLost, faults }
+}
+
+/**
+ * Makes all four copies those of the superblock that recovery starts from, before it writes anything else. What was in the
+ * other slot has served: blocks that only it named will be used again, so nobody may ever fall back to it, also where no
+ * completion record stands in the log. And what a power loss left half written is no damage, and is not to be found as
+ * such later. A bad copy of a checkpoint that was complete is damage: it stays, for `verify` to tell.
+ */
+export function settleSuperblocks(file: FileHandle, superblock: Superblock, wasCompleted: () => boolean): void {
+  const good = encodeSuperblock(superblock)
+  const own = superblock.epoch & 1
+  let written = false
+  for (const slot of [own, own ^ 1]) {
+    const different = [0, 1].filter(copy => !readCopy(file, slot, copy).equals(good))
+    if (different.length === 0 || (slot === own && wasCompleted())) continue
+    for (const copy of different) file.write(good, 0, SUPERBLOCK_BYTES, (slot * 2 + copy) * SUPERBLOCK_BYTES)
+    // One slot after the other: at every moment one of them is whole.
+    file.sync()
+    written = true
+  }
+  if (written) faultPoint('recovery.superblocks-settled')
+}
+
+function readCopy(file: FileHandle, slot: number, copy: number): Buffer {
+  const bytes = Buffer.alloc(SUPERBLOCK_BYTES)
+  file.read(bytes, 0, SUPERBLOCK_BYTES, (slot * 2 + copy) * SUPERBLOCK_BYTES)
+  return bytes
 }
 
 /** Writes both copies of the superblock's slot; the caller syncs before and after. */
