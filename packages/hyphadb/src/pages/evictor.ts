@@ -112,7 +112,7 @@ export class Evictor {
   /** One round of the clock's hand over all frames; -1 when nothing could be had this time. */
   #sweep(): number {
     const ready = Atomics.load(this.#i32, L.FRAMES_READY_I)
-    const { state, dirty, ref } = this.frames
+    const { state, dirty } = this.frames
     let dirtyVictim = -1
     let tries = 0
     // Ten rounds age every page that is not in use down to nothing.
@@ -126,9 +126,10 @@ export class Evictor {
       if (seen !== FRAME_RESIDENT || !this.#aged(frame)) continue
       if ((dirty[frame] as number) === 0) {
         if (this.#evict(frame)) return frame
-      } else if (dirtyVictim < 0 || (ref[frame] as number) < (ref[dirtyVictim] as number)) {
-        dirtyVictim = frame
-        // Clean pages are preferred, but not at the price of the whole pool's memory of what is used.
+      } else {
+        if (dirtyVictim < 0) dirtyVictim = frame
+        // Clean pages are preferred, but not at the price of the whole pool's memory of what is used. Two rounds at the
+        // most: a descent needs its inner page until the child is there, and an inner page survives four.
         if (++tries > 64 || step < ready * 8) break
       }
     }
