@@ -31,8 +31,13 @@ import { anyoneElse, OPEN_BYTE, takeOpenByte } from './membership.js'
 import { divideBudget, type InternalOptions, type ResolvedOptions, resolveOptions } from './options.js'
 import { chooseSuperblock, readSuperblocks, type RecoveryReport, recover } from './recovery.js'
 
-/** Address space for the page directory: 2^24 pages, 256 GiB at 16 KiB. */
-const PAGES_MAX = 1 << 24
+/**
+ * Address space for the page directory. While it is open a database may grow to 2^22 pages (64 GiB at 16 KiB), or to eight
+ * times the size that it had when the region was built; each opening provides anew.
+ */
+const PAGES_MIN = 1 << 22
+const PAGES_MOST = 1 << 27
+const GROWTH = 8
 
 /** Opens the database in `directory`. */
 export async function openEngine(directory: string, options: InternalOptions = {}): Promise<HyphaEngine> {
@@ -252,7 +257,7 @@ function createRegion(locks: ByteLockFile, superblock: Superblock, options: Reso
   const region = Region.create(name, {
     pageSize,
     framesMax: budget.framesMax,
-    pagesMax: PAGES_MAX,
+    pagesMax: Math.min(PAGES_MOST, Math.max(PAGES_MIN, 2 ** Math.ceil(Math.log2(superblock.pageLimit * GROWTH)))),
     logRingBytes: budget.logRingBytes,
     versionRingBytes: budget.versionRingBytes,
     segmentBytes: options.segmentBytes,

@@ -254,7 +254,9 @@ export class Region {
     if (ready >= framesMax) return false
     const perArena = 1 << this.framesPerArenaShift
     const arena = ready >> this.framesPerArenaShift
-    const next = Math.min(framesMax, ready + framesPerStep, (arena + 1) * perArena)
+    // The first step is small, so that opening is quick; then as much again as there is.
+    const step = Math.min(framesPerStep, Math.max(ready, framesPerStep >> 3))
+    const next = Math.min(framesMax, ready + Math.max(1, step), (arena + 1) * perArena)
     const file = this.#arenaFiles[arena]
     assert(file !== undefined, 'every frame has an arena')
     file.grow(Math.ceil(((next - arena * perArena) * pageSize) / 4096) * 4096)
@@ -295,6 +297,6 @@ export class Region {
 function tooLarge(pagesMax: number, pageSize: number): HyphaError {
   return new HyphaError(
     'HYPHA_DISK_FULL',
-    `The database has reached ${pagesMax} pages of ${pageSize} bytes, the most that one database may have. Use larger pages`,
+    `The database has grown to ${pagesMax} pages of ${pageSize} bytes, for which this opening had made room. Close it in all processes and open it again to go on`,
   )
 }

@@ -36,7 +36,7 @@ import {
 } from '../memory/participants.js'
 import type { Region } from '../memory/region.js'
 import type { BlockFile } from './block-file.js'
-import { PAGE_FREE, PAGE_FREED, PAGE_FRESH, PAGE_RESERVED, PAGE_USED } from './directory.js'
+import { PAGE_DROPPED, PAGE_FREE, PAGE_FREED, PAGE_FRESH, PAGE_RESERVED, PAGE_USED } from './directory.js'
 import type { SideTable } from './side-table.js'
 
 export const BLOCK_FREE = 0
@@ -117,7 +117,7 @@ export class Allocator {
 
   /**
    * Frees the ids and blocks of pages that left their trees. While a checkpoint is in progress the pages freed since it
-   * began wait: it still contains them.
+   * began wait: it still contains them, but for those that were born since.
    */
   sweepFreed(evenIfNone = false): number {
     // The count is a hint: a death may leave it too low, so a checkpoint looks for itself.
@@ -125,19 +125,23 @@ export class Allocator {
     return this.exclusively(() => {
       const epoch = this.#i32[L.EPOCH_I] as number
       const keep = this.checkpointInProgress ? PAGE_FREED + (epoch & 1) : -1
-      const { pageState } = this.directory
-      const limit = this.#i32[L.PAGE_LIMIT_I] as number
       let freed = 0
       for (const state of [PAGE_FREED, PAGE_FREED + 1]) {
         if (state === keep) continue
-        for (let page = pageState.indexOf(state); page >= 0 && page < limit; page = pageState.indexOf(state, page + 1)) {
+        this.#eachPageIn(state, page => {
           this.#dropPage(page, this.checkpointInProgress ? epoch - 1 : epoch)
           freed++
-        }
+        })
       }
       Atomics.sub(this.#i32, L.FREED_COUNT_I, Math.min(freed, this.#i32[L.FREED_COUNT_I] as number))
       return freed
     })
+  }
+
+  /** Pages in a state, found by a native search that ends at the page limit (behind it lies mere address space). */
+  #eachPageIn(state: number, visit: (page: number) => void): void {
+    const pages = this.directory.pageState.subarray(0, this.#i32[L.PAGE_LIMIT_I] as number)
+    for (let page = pages.indexOf(state); page >= 0; page = pages.indexOf(state, page + 1)) visit(page)
   }
 
   #dropPage(page: number, epoch: number): void {
@@ -386,12 +390,9 @@ export class Allocator {
     this.side.clear()
     this.#i32[L.BLOCKS_FREE_I] = free
     this.#i32[L.BLOCK_HINT_I] = this.file.firstBlock
-    const { pageState } = this.directory
-    const pages = this.#i32[L.PAGE_LIMIT_I] as number
-    const fresh = PAGE_FRESH + parity
-    for (let page = pageState.indexOf(fresh); page >= 0 && page < pages; page = pageState.indexOf(fresh, page + 1)) {
-      pageState[page] = PAGE_USED
-    }
+    this.#eachPageIn(PAGE_FRESH + parity, page => {
+      this.directory.pageState[page] = PAGE_USED
+    })
     Atomics.store(this.#i32, L.CHECKPOINT_COMPLETING_I, 0)
   }
 
@@ -413,14 +414,11 @@ export class Allocator {
         if (!mapped) this.#setBlockFree(block)
       }
       this.#i32[word + SLOT_IN_FLIGHT] = 0
-      const { pageState } = this.directory
-      const limit = this.#i32[L.PAGE_LIMIT_I] as number
-      const reserved = PAGE_RESERVED + slot
       const epoch = this.#i32[L.EPOCH_I] as number
-      for (let page = pageState.indexOf(reserved); page >= 0 && page < limit; page = pageState.indexOf(reserved, page + 1)) {
+      this.#eachPageIn(PAGE_RESERVED + slot, page => {
         discard(page)
         this.#dropPage(page, epoch)
-      }
+      })
     })
   }
 
