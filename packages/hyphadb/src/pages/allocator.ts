@@ -126,10 +126,11 @@ export class Allocator {
       const epoch = this.#i32[L.EPOCH_I] as number
       const keep = this.checkpointInProgress ? PAGE_FREED + (epoch & 1) : -1
       let freed = 0
-      for (const state of [PAGE_FREED, PAGE_FREED + 1]) {
+      for (const state of [PAGE_FREED, PAGE_FREED + 1, PAGE_DROPPED]) {
         if (state === keep) continue
+        const of = this.checkpointInProgress && state !== PAGE_DROPPED ? epoch - 1 : epoch
         this.#eachPageIn(state, page => {
-          this.#dropPage(page, this.checkpointInProgress ? epoch - 1 : epoch)
+          this.#dropPage(page, of)
           freed++
         })
       }

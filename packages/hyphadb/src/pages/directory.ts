@@ -17,6 +17,9 @@
  *    └──────────────────────────────────── FREED(parity of the epoch) ◄────────── USED
  *      sweepFreed (allocator latch)                            end of the mini-transaction
  * ```
+ * A page that is freed in the epoch in which it was born (FRESH of the open epoch) becomes DROPPED instead of FREED: no
+ * checkpoint has ever heard of it, and it may never have been written.
+ *
  * A checkpoint of epoch e contains the pages that are USED, FRESH(e), or FREED(e + 1).
  *
  * Costs 11 bytes a page: 0.07 % of the data at 16 KiB. A resident map needs no paging, no deltas of its own, and a lookup
@@ -27,6 +30,7 @@ export const PAGE_FREE = 0
 export const PAGE_USED = 1
 export const PAGE_FRESH = 2 // + parity
 export const PAGE_FREED = 4 // + parity
+export const PAGE_DROPPED = 6
 export const PAGE_RESERVED = 16 // + slot
 
 export function inCheckpoint(state: number, epoch: number): boolean {

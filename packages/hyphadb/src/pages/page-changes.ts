@@ -17,9 +17,9 @@ import { faultPoint, faults } from '../base/fault-points.js'
 import * as L from '../memory/layout.js'
 import type { PageMemory } from '../memory/page-memory.js'
 import type { Allocator } from './allocator.js'
-import { PAGE_FREED, PAGE_FRESH } from './directory.js'
+import { PAGE_DROPPED, PAGE_FREED, PAGE_FRESH } from './directory.js'
 import type { Evictor } from './evictor.js'
-import { FRAME_CLAIMED, FRAME_FREE, FRAME_LOCKED, FRAME_RESIDENT, FRAME_SHADOW, type Frames, owned } from './frames.js'
+import { FRAME_CLAIMED, FRAME_FREE, FRAME_LOCKED, FRAME_RESIDENT, FRAME_SHADOW, type Frames, kindOf, owned } from './frames.js'
 import {
   type MiniTransaction,
   PAGE_ID,
@@ -90,7 +90,7 @@ export class PageChanges implements MiniTransaction {
     assert(!this.#active, 'mini-transactions do not nest')
     this.#count = 0
     this.#active = true
-    this.undo.begin()
+    this.undo.begin(this.pool.participants.token)
     if (faults.armed) faultPoint('mtr.begin')
   }
 
@@ -266,14 +266,17 @@ export class PageChanges implements MiniTransaction {
   #markFreed(page: number): void {
     const { pageState } = this.pool.region
     // Said again by a repairer, after others may have freed the id for good and taken it: only what is still in use.
-    if ((pageState[page] as number) >= PAGE_FREED || (pageState[page] as number) === 0) return
-    pageState[page] = PAGE_FREED + (this.#openEpoch & 1)
+    const state = pageState[page] as number
+    if (state >= PAGE_FREED || state === 0) return
+    const parity = this.#openEpoch & 1
+    pageState[page] = state === PAGE_FRESH + parity ? PAGE_DROPPED : PAGE_FREED + parity
     Atomics.add(this.#i32, L.FREED_COUNT_I, 1)
   }
 
-  /** Takes everything back. `owner`: whose mini-transaction it was (our own after an exception). */
-  rollBack(owner: number): void {
+  /** Takes everything back, whosever it was. */
+  rollBack(): void {
     const { control } = this.pool.region
+    const { owner } = this.undo
     this.pool.region.followDirectory()
     this.pool.region.followFrames()
     this.undo.backwards((frame, offset, at, length) => {
@@ -315,12 +318,24 @@ export class PageChanges implements MiniTransaction {
   }
 
   /** All edits were made; releases what is still locked. */
-  finish(owner: number): void {
+  finish(): void {
     this.pool.region.followDirectory()
     this.pool.region.followFrames()
-    this.#releaseAll(owner)
+    this.#releaseAll(this.undo.owner)
     this.undo.clear()
     this.#active = false
     this.#count = 0
+  }
+
+  /**
+   * For the repairer, with no mini-transaction open: pages that were locked and not yet listed when their owner died or
+   * threw. Only the holder of the commit latch locks pages, so whatever is locked now was left behind, unchanged.
+   */
+  unlockLeftBehind(): void {
+    const { state } = this.frames
+    const ready = Atomics.load(this.#i32, L.FRAMES_READY_I)
+    for (let frame = 0; frame < ready; frame++) {
+      if (kindOf(state[frame] as number) === FRAME_LOCKED) Atomics.store(state, frame, FRAME_RESIDENT)
+    }
   }
 }

@@ -3,7 +3,8 @@
  * that readers of a page that is being changed find it as it was.
  *
  * Words: UNDO_STATE (idle, editing, releasing), UNDO_USED (bytes of ranges), UNDO_PAGES (entries of the page list),
- * UNDO_SERIAL (grows with each mini-transaction), UNDO_VERSION_HEAD (head of the version ring at its start).
+ * UNDO_SERIAL (grows with each mini-transaction), UNDO_VERSION_HEAD (head of the version ring at its start), UNDO_OWNER
+ * (token of whoever began it: a repairer may die too, and then the latch's last owner is not the pages').
  *
  * Page list entry, 16 bytes: frame, page id, flags, role.
  * Range, 16 bytes + bytes padded to 8: frame (-1: control segment), offset (in the page, or in the segment), length, the
@@ -11,7 +12,7 @@
  *
  * Invariants
  * 1. A range is complete before UNDO_USED covers it; UNDO_USED covers it before the bytes it saves change.
- * 2. A page is in the list before it is locked, and odd before its first byte changes.
+ * 2. A page is in the list, and odd, before its first byte changes. One that is locked and not listed is unchanged.
  * 3. State EDITING: taking back all ranges, last first, gives the state before. State RELEASING: all edits are complete;
  *    what remains (dirty marks, page states, versions) is done by anybody, any number of times.
  */
@@ -53,14 +54,20 @@ export class UndoArea {
     return Atomics.load(this.#i32, L.UNDO_STATE_I)
   }
 
-  begin(): void {
+  begin(owner: number): void {
     const i32 = this.#i32
+    i32[L.UNDO_OWNER_I] = owner
     i32[L.UNDO_USED_I] = 0
     i32[L.UNDO_PAGES_I] = 0
     i32[L.UNDO_RANGES_I] = -1
     i32[L.UNDO_SERIAL_I] = ((i32[L.UNDO_SERIAL_I] as number) + 1) | 0
     this.control.f64[L.UNDO_VERSION_HEAD_F] = this.control.f64[L.VERSION_HEAD_F] as number
     Atomics.store(i32, L.UNDO_STATE_I, L.UNDO_EDITING)
+  }
+
+  /** Token of whose mini-transaction it is: its pages are locked with it, whoever repairs. */
+  get owner(): number {
+    return this.#i32[L.UNDO_OWNER_I] as number
   }
 
   /** From here on the change stands. */

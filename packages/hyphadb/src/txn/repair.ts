@@ -69,7 +69,7 @@ export class Repairer {
     }
     if (latches.commit.takeFrom(token)) {
       try {
-        this.repairCommit(token)
+        this.repairCommit()
       } finally {
         latches.commit.release()
       }
@@ -88,15 +88,16 @@ export class Repairer {
 
   /** For a thread whose own commit threw. It holds the commit latch. */
   repairOwn(): void {
-    this.repairCommit(this.parts.participants.token)
+    this.repairCommit()
   }
 
   /** Makes the state between commits out of whatever a commit's owner left. Commit latch held by us. */
-  repairCommit(owner: number): void {
+  repairCommit(): void {
     const { changes } = this.parts
     const undo = changes.undo.state
-    if (undo === L.UNDO_EDITING) changes.rollBack(owner)
-    else if (undo === L.UNDO_RELEASING) changes.finish(owner)
+    if (undo === L.UNDO_EDITING) changes.rollBack()
+    else if (undo === L.UNDO_RELEASING) changes.finish()
+    changes.unlockLeftBehind()
     faultPoint('repair.undone')
     const state = this.#i32[L.COMMIT_STATE_I] as number
     if (state === L.COMMIT_APPLYING && this.parts.committer.parts.ring.tail >= (this.#f64[L.COMMIT_END_F] as number)) {
