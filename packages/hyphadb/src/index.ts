@@ -12,6 +12,7 @@ export type {
 export {
   type CollectionOptions,
   type Database,
+  type DatabaseReport,
   type DatabaseOptions,
   type DatabaseSnapshot,
   type DocumentTransaction,

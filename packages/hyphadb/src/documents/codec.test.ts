@@ -178,6 +178,7 @@ describe('documents', () => {
     expect(refusal({ deep })).toMatch(/^HYPHA_INVALID .*deeper/)
     expect(refusal({ a: ['\ud800'] })).toMatch(/^HYPHA_INVALID .*surrogate.*'a\[0\]'/)
     expect(refusal({ a: `${'x'.repeat(300)}\udc00` })).toMatch(/^HYPHA_INVALID .*surrogate.*'a'/)
+    expect(refusal({ a: ['x\ud83d', '\ude00y'] })).toMatch(/^HYPHA_INVALID .*surrogate.*'a\[0\]'/)
     expect(refusal({ a: 'x\ud83d', b: '\ude00y' })).toMatch(/^HYPHA_INVALID .*surrogate.*'a'/)
     expect(refusal(JSON.parse('{"a":{"__proto__":1}}'))).toMatch(/^HYPHA_INVALID .*__proto__/)
     const holed: number[] = [1]
@@ -237,6 +238,23 @@ describe('documents', () => {
       }),
       { numRuns: 3000 },
     )
+  })
+})
+
+describe('damaged documents', () => {
+  it('with bytes left over behind their values or in their text are refused', () => {
+    const process = registry()
+    const whole = encode({ a: 'abc', n: 1 }, process)
+    const textBytes = whole[whole.length - 1]
+    const textAt = whole.length - 1 - textBytes
+    const surplusValue = Buffer.concat([whole.subarray(0, textAt), Buffer.from([1]), whole.subarray(textAt)])
+    const surplusText = Buffer.concat([
+      whole.subarray(0, whole.length - 1),
+      Buffer.from('x'),
+      Buffer.from([textBytes + 1]),
+    ])
+    for (const bytes of [surplusValue, surplusText]) expect(() => decode(bytes, process)).toThrow(/damaged/)
+    expect(decode(whole, process)).toEqual({ a: 'abc', n: 1 })
   })
 })
 

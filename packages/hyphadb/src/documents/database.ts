@@ -3,6 +3,7 @@ import { HyphaError } from '../base/errors.js'
 import type { Durability, Snapshot, Transaction, TransactionOptions } from '../engine/api.js'
 import type { EngineStats } from '../engine/stats.js'
 import type { VerifyReport } from '../engine/verify.js'
+import { type DocumentsReport, verifyDocuments } from './verify.js'
 import { Catalog, checkKey, checkName, DEFAULT_KEY, type IndexOptions, MissingTable } from './catalog.js'
 import {
   addIndex,
@@ -35,6 +36,9 @@ export interface DatabaseOptions {
   /** What a write's promise waits for when the write does not say. */
   readonly durability?: Durability
 }
+
+/** What `verify` found. No fault: everything that was acknowledged can be read, and indexes agree with documents. */
+export type DatabaseReport = VerifyReport & Omit<DocumentsReport, 'faults'>
 
 const COLLECTION_OPTIONS = new Set(['key', 'schema', 'indexes', 'replicate'])
 
@@ -145,10 +149,14 @@ export class Database {
     return this.engine.checkpoint()
   }
 
-  /** Reads every block, page, tree, large value and log record, and reports every fault. */
-  verify(): Promise<VerifyReport> {
+  /** Reads every block, page, tree, large value, log record, document and index entry, and reports every fault. */
+  async verify(): Promise<DatabaseReport> {
     this.assertOpen()
-    return this.engine.verify()
+    const engine = await this.engine.verify()
+    // Damaged pages are named already; documents on them would only be named once more.
+    if (engine.faults.length > 0) return { ...engine, collections: 0, documents: 0, indexEntries: 0 }
+    const { faults, ...documents } = await verifyDocuments(this.context, this.engine.directory)
+    return { ...engine, ...documents, faults }
   }
 
   /** Figures of pool, data file, log, transactions, snapshots and participants. */

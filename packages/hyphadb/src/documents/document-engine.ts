@@ -14,6 +14,7 @@ export interface DocumentEngine extends Engine {
   readonly catalogVersion: number
   /** Follows from the page size. */
   readonly maximumKeyBytes: number
+  readonly directory: string
   /** Reads everything and reports every fault. */
   verify(): Promise<VerifyReport>
   stats(): EngineStats

@@ -237,6 +237,8 @@ function applyWrite(rows: Row[], write: Write): void {
 }
 
 export class FakeEngine implements DocumentEngine {
+  readonly directory = ''
+
   verify(): Promise<never> {
     return Promise.reject(new Error('the fake engine has nothing to verify'))
   }

@@ -318,6 +318,54 @@ describe('the planner', () => {
     )
   })
 
+  it('gives a document that several branches of a union find once', async () => {
+    const things = await open()
+    const either = { $or: [{ town: 'LEEDS' }, { year: { $lt: 2010 } }, { id: { $lte: 20 } }] }
+    const right = sales.filter(sale => sale.town === 'LEEDS' || sale.year < 2010 || sale.id <= 20)
+    expect(things.explain(either).plan).toBe('union')
+    expect(
+      things
+        .find(either, { sort: { id: 1 } })
+        .toArray()
+        .map(sale => sale.id),
+    ).toEqual(right.map(sale => sale.id))
+    expect(things.count(either)).toBe(right.length)
+  })
+
+  it('takes order from an index only when all directions agree with it, or all are the other way', async () => {
+    const things = await open()
+    const sortOf = (order: SortOption): string => things.explain({}, { sort: order, limit: 5 }).sort
+    expect(sortOf({ town: 1, price: 1 })).toBe('index')
+    expect(sortOf({ town: -1, price: -1, id: -1 })).toBe('index')
+    expect(sortOf({ town: 1, price: -1 })).toBe('memory')
+    expect(sortOf({ price: 1, town: 1 })).toBe('memory')
+    const top = things.find({}, { sort: { town: 1, price: -1, id: 1 }, limit: 3 }).toArray()
+    expect(top.map(sale => [sale.town, sale.price])).toEqual([
+      ['LEE', 98],
+      ['LEE', 98],
+      ['LEE', 98],
+    ])
+  })
+
+  it('lets each bound on an array be met by another item', async () => {
+    const { things } = await collectionOf(
+      [
+        { id: 1, n: [1, 9] },
+        { id: 2, n: [1, 2] },
+        { id: 3, n: 5 },
+      ],
+      { byN: { on: ['n'] } },
+    )
+    expect(things.explain({ n: { $gte: 4, $lte: 6 } }).index).toBe('byN')
+    expect(
+      things
+        .find({ n: { $gte: 4, $lte: 6 } }, { sort: { id: 1 } })
+        .toArray()
+        .map(thing => thing.id),
+    ).toEqual([1, 3])
+    expect(things.find({ n: { $elemMatch: { $gte: 4, $lte: 6 } } }).toArray()).toEqual([])
+  })
+
   it('gives a document with several entries once, and does not trust such an index for order', async () => {
     const things = await open()
     expect(things.find({ tags: { $in: ['rare', 'old'] } }).toArray().length).toBe(6)

@@ -108,6 +108,10 @@ export class HyphaEngine implements Engine {
     return { core, runner, parts, newest, catalog, housekeeping }
   }
 
+  get directory(): string {
+    return this.paths.directory
+  }
+
   get core(): Core {
     return this.#now.core
   }
