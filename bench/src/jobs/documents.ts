@@ -1,0 +1,74 @@
+/** Jobs over documents. */
+import { makeSale, Picks, type Sale, saleId, TOWNS, townName } from '../data.js'
+import { type Job, rate, rateOfShort } from './job.js'
+
+/** Documents of a transaction in bulk. */
+const BULK_DOCUMENTS = 100
+const PREPARED = 50_000
+
+export const bulkDocuments: Job = async (kind, task, conductor) => {
+  const batches: Sale[][] = []
+  for (let from = 0; from < task.rows; from += BULK_DOCUMENTS) {
+    const size = Math.min(BULK_DOCUMENTS, task.rows - from)
+    batches.push(Array.from({ length: size }, (_, i) => makeSale(from + i)))
+  }
+  const store = await kind.openDocuments(task)
+  await conductor.ready()
+  const start = performance.now()
+  for (const batch of batches) {
+    const written = store.writeMany(batch)
+    if (written instanceof Promise) await written
+  }
+  await store.settled()
+  const value = (task.rows / (performance.now() - start)) * 1000
+  await store.close()
+  return { value }
+}
+
+export const getDocument: Job = async (kind, task, conductor) => {
+  const picks = new Picks(task.seed, task.rows)
+  const ids = Array.from({ length: Math.min(PREPARED, task.rows) }, () => saleId(picks.next()))
+  const store = await kind.openDocuments(task)
+  for (const id of ids) store.get(id)
+  let next = 0
+  let sum = 0
+  const operate = (): void => {
+    const id = ids[next++] as string
+    if (next === ids.length) next = 0
+    const sale = store.get(id)
+    if (sale === undefined) throw new Error(`${kind.name} has lost the document ${id}`)
+    sum += sale.price
+  }
+  rateOfShort(task.warmSeconds, operate)
+  await conductor.ready()
+  const value = rateOfShort(task.seconds, operate)
+  await store.close()
+  return { value, extra: { sum } }
+}
+
+export const query: Job = async (kind, task, conductor) => {
+  const picks = new Picks(task.seed, 2 ** 30)
+  const questions = Array.from({ length: 5000 }, () => ({
+    town: townName(picks.next() % TOWNS),
+    from: 40_000 + (picks.next() % 800_000),
+  }))
+  const store = await kind.openDocuments(task)
+  let found = 0
+  let asked = 0
+  const operate = (i: number): unknown => {
+    const { town, from } = questions[i % questions.length]!
+    asked++
+    const result = store.cheapest(town, from)
+    if (result instanceof Promise) return result.then(count => void (found += count))
+    found += result
+    return undefined
+  }
+  for (let i = 0; i < questions.length; i++) await operate(i)
+  if (found === 0) throw new Error(`${kind.name} found nothing`)
+  await rate(task.warmSeconds, operate)
+  await conductor.ready()
+  found = asked = 0
+  const value = await rate(task.seconds, operate)
+  await store.close()
+  return { value, extra: { documentsPerQuery: found / asked } }
+}
