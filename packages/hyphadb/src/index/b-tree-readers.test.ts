@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { isHyphaError } from '../base/errors.js'
 import { SeededRandom, testSeed } from '../base/random.js'
 import { PageMemory } from '../memory/page-memory.js'
@@ -6,6 +6,9 @@ import type { PageId } from '../pages/page-access.js'
 import { BTree } from './b-tree.js'
 import { HeapReader, type HeapStore } from './heap-pages.test-support.js'
 import { type KeyKind, ModelledTree, randomKey, randomRange, randomValue } from './tree-model.test-support.js'
+
+// Generous, as the machine may be busy; each takes a second or two.
+vi.setConfig({ testTimeout: 60_000 })
 
 const kinds: KeyKind[] = ['random', 'decimal', 'prefixed', 'nested', 'mixed']
 
@@ -74,6 +77,107 @@ describe('a reader at a sequence sees the same', () => {
         model.versions.trim(sequence)
         model.check()
       }
+    })
+  }
+})
+
+/** What memory held at one step of a change. */
+interface Frame {
+  readonly bytes: Uint8Array
+  readonly inUse: Set<number>
+  readonly ranges: HeapStore['ranges']
+  readonly serial: number
+  readonly isFinal: boolean
+}
+
+/** Makes a change and keeps what memory held at each of its steps: a reader can then live through it at any pace. */
+function film(model: ModelledTree, change: () => void): Frame[] {
+  const { store } = model
+  const frames: Frame[] = []
+  const take = (): void => {
+    const bytes = store.memory.u8.slice(0, store.limit * store.pageSize)
+    const { serial, isFinal } = store
+    frames.push({ bytes, inUse: new Set(store.inUse), ranges: [...store.ranges], serial, isFinal })
+  }
+  take()
+  model.mtr.onStep = take
+  change()
+  model.mtr.onStep = undefined
+  take()
+  return frames
+}
+
+function show(store: HeapStore, frame: Frame): void {
+  store.memory.u8.set(frame.bytes)
+  store.inUse.clear()
+  for (const page of frame.inUse) store.inUse.add(page)
+  store.ranges = frame.ranges
+  store.serial = frame.serial
+  store.isFinal = frame.isFinal
+}
+
+/** Lets the frames pass while a reader works: from a random step of its on, at a random pace. */
+function play(model: ModelledTree, frames: Frame[], random: SeededRandom, reader: HeapReader, read: () => void): void {
+  show(model.store, frames[0]!)
+  let at = 0
+  let wait = random.below(random.pick([4, 20, 120]))
+  const pace = random.pick([0.3, 0.7, 1])
+  const advance = (): void => {
+    if (wait-- > 0) return
+    for (let jump = random.pick([1, 1, 1, 2, 5]); jump > 0 && at + 1 < frames.length && random.chance(pace); jump--) {
+      show(model.store, frames[++at]!)
+    }
+  }
+  reader.onFix = advance
+  reader.onValid = advance
+  read()
+  reader.onFix = undefined
+  reader.onValid = undefined
+  show(model.store, frames[frames.length - 1]!)
+}
+
+describe('a reader that is slower than a change', () => {
+  for (const phase of ['growing', 'shrinking'] as const) {
+    it(`sees the state before it at every pace, in a tree that is ${phase}`, () => {
+      const seed = testSeed()
+      const random = new SeededRandom(seed)
+      const model = new ModelledTree(4096, 400, `seed ${seed}`)
+      const other = model.otherReader()
+      const keyOf = (i: number): Buffer => Buffer.from(`k${String(i).padStart(4, '0')}`)
+      const key = (): Buffer => keyOf(random.below(400))
+      let filmed = 0
+      if (phase === 'shrinking') for (let i = 0; i < 900; i++) model.put(key(), random.bytes(random.between(100, 400)))
+      for (let round = 0; round < (phase === 'growing' ? 500 : 160); round++) {
+        const at = key()
+        const sequence = model.sequence
+        const begun = model.mtr.begun
+        const frames = film(model, () => {
+          if (phase === 'growing') model.put(at, random.bytes(random.between(100, 400)))
+          else {
+            model.versions.trim(sequence)
+            for (let i = 0; i < 4; i++) model.delete(keyOf((Number(at.subarray(1)) + i) % 400))
+            model.tree.purge(at, at.length)
+          }
+        })
+        // Changes of one row are tried elsewhere; here those that change the tree's shape.
+        if (frames[0]!.inUse.size === frames[frames.length - 1]!.inUse.size && model.mtr.begun - begun < 3) continue
+        filmed++
+        const near = [...model.rows.keys()].filter(
+          name => Math.abs(Number(name.slice(1)) - Number(at.subarray(1))) < 14,
+        )
+        for (let viewing = 0; viewing < 12; viewing++) {
+          play(model, frames, random, other.reader, () => {
+            for (const name of random.shuffle(near).slice(0, 2)) model.comparePoint(name, sequence, other.tree)
+            const low = keyOf(Math.max(0, Number(at.subarray(1)) - 60))
+            const high = keyOf(Number(at.subarray(1)) + 60)
+            const range = { gte: low, lt: high, reverse: random.chance(0.5) }
+            model.compareRange(range, sequence, other.tree)
+            expect(other.tree.count(range, sequence), model.label).toBe(model.names(range, sequence).length)
+          })
+        }
+      }
+      expect(filmed, model.label).toBeGreaterThan(10)
+      model.check()
     })
   }
 })

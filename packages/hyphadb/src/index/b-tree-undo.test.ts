@@ -1,6 +1,9 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { SeededRandom, testSeed } from '../base/random.js'
 import { type KeyKind, keyKinds, ModelledTree, randomKey, randomValue } from './tree-model.test-support.js'
+
+// Generous, as the machine may be busy; each takes a second or two.
+vi.setConfig({ testTimeout: 60_000 })
 
 class Death extends Error {}
 

@@ -1,8 +1,11 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { isHyphaError } from '../base/errors.js'
 import { SeededRandom, testSeed } from '../base/random.js'
 import { fitsInLeaf, maxKeyLength } from './node-layout.js'
 import { type KeyKind, keyKinds, ModelledTree, randomKey, randomRange, randomValue } from './tree-model.test-support.js'
+
+// Generous, as the machine may be busy; each takes a second or two.
+vi.setConfig({ testTimeout: 60_000 })
 
 function churn(model: ModelledTree, random: SeededRandom, kind: KeyKind, steps: number, deletes: number): void {
   for (let step = 0; step < steps; step++) {
@@ -135,6 +138,26 @@ describe('deleting', () => {
   })
 })
 
+describe('merging', () => {
+  it('keeps the newest change of either page in sight of validation', () => {
+    for (const changed of [0, 59]) {
+      const model = new ModelledTree(4096, 100, `row ${changed} changed`)
+      const key = (i: number): Buffer => Buffer.from(`row${String(i).padStart(3, '0')}`)
+      for (let i = 0; i < 60; i++) model.put(key(i), Buffer.alloc(100))
+      expect(model.check().depth).toBe(2)
+      for (let i = 1; i < 59; i++) model.delete(key(i))
+      const since = model.sequence
+      model.put(key(changed), Buffer.alloc(50))
+      model.versions.trim(since)
+      for (let i = 0; i < 60; i += 5) model.tree.purge(key(i), 6)
+      expect(model.check()).toMatchObject({ depth: 1, rows: 2 })
+      model.compareChanges(key(0), key(59), since)
+      model.compareChanges(key(0), undefined, model.sequence)
+      model.compareAll(since)
+    }
+  })
+})
+
 describe('a change that is applied twice', () => {
   it('is recognised by its sequence, and so is an older one', () => {
     const model = new ModelledTree(4096, 100, 'twice')
@@ -209,7 +232,7 @@ describe('freeing a dropped table', () => {
       reference => expected.add(reference.toString('hex')),
     )
     const seen = new Set<string>()
-    for (let calls = 0; ; calls++) {
+    for (;;) {
       const before = model.store.inUse.size
       const done = model.tree.freeAll(10, reference => seen.add(reference.toString('hex')))
       expect(before - model.store.inUse.size).toBeLessThanOrEqual(24)
