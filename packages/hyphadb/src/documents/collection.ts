@@ -433,10 +433,19 @@ export function buildIfNeeded(entry: CollectionEntry, name: string): void {
   const { latest } = context.engine
   if (state === undefined || index === undefined || index.isReady(latest, latest) || entry.builds.has(name)) return
   if (latest.count(state.table, { limit: BUILD_AT_ONCE_DOCUMENTS + 1 }) <= BUILD_AT_ONCE_DOCUMENTS) {
-    buildNow(context, entry.name, name)
+    buildNowIfAllowed(context, entry.name, name)
     return
   }
   const build = buildInBackground(context, entry.name, name).then(() => void entry.builds.delete(name))
   build.catch(nothing) // ready() and createIndex() report it
   entry.builds.set(name, build)
+}
+
+/** Who may only read goes on without the index until somebody else has built it. */
+function buildNowIfAllowed(context: DocumentContext, collection: string, name: string): void {
+  try {
+    buildNow(context, collection, name)
+  } catch (error) {
+    if (!(error instanceof HyphaError) || error.code !== 'HYPHA_READ_ONLY') throw error
+  }
 }

@@ -3,7 +3,6 @@ import { HyphaError } from '../base/errors.js'
 import type { Durability, Snapshot, Transaction, TransactionOptions } from '../engine/api.js'
 import type { EngineStats } from '../engine/stats.js'
 import type { VerifyReport } from '../engine/verify.js'
-import { type DocumentsReport, verifyDocuments } from './verify.js'
 import { Catalog, checkKey, checkName, DEFAULT_KEY, type IndexOptions, MissingTable } from './catalog.js'
 import {
   addIndex,
@@ -19,6 +18,7 @@ import { KeyScratch } from './key-scratch.js'
 import { checkSchema, type StandardSchema } from './schema.js'
 import { ShapeRegistry } from './shapes.js'
 import { ByteTable, type ByteTableOptions, openByteTable, SnapshotTable, TransactionTable } from './table.js'
+import { type DocumentsReport, verifyDocuments } from './verify.js'
 import type { DocumentContext } from './writer.js'
 
 export interface CollectionOptions<Input = unknown, Output = Input> {

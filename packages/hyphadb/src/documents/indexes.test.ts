@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { HyphaError } from '../base/errors.js'
+import type { Table } from '../engine/api.js'
 import { type Database, openDatabase } from './database.js'
 import { FakeEngine } from './fake-engine.test-support.js'
 
@@ -251,3 +252,55 @@ describe('an index', () => {
     expect(things.find({ n: 0 }).toArray()).toEqual([{ id: 0, n: 0 }])
   })
 })
+
+describe('verify', () => {
+  async function built(): Promise<{ db: Database; engine: FakeEngine }> {
+    const { db, engine } = await open()
+    const things = db.collection('things', {
+      indexes: { byN: { on: ['n'] }, byTags: { on: ['tags'] }, byCode: { on: ['code'], unique: true, sparse: true } },
+    })
+    await things.putMany(Array.from({ length: 20 }, (_, id) => ({ id, n: id % 3, tags: ['a', 'b'], code: id })))
+    return { db, engine }
+  }
+
+  async function faultsAfter(
+    damage: (engine: FakeEngine, rows: (name: string) => { key: Buffer; value: Buffer }[]) => void,
+  ): Promise<string[]> {
+    const { db, engine } = await built()
+    expect((await db.verify()).faults).toEqual([])
+    damage(engine, name => engine.rowsOf(tableOf(engine, name)).list)
+    return (await db.verify()).faults.map(fault => fault.what)
+  }
+
+  it('finds an entry that is missing, one too many, one that is wrong, and a document that cannot be read', async () => {
+    const index = "index 'byN' of collection 'things'"
+    expect(await faultsAfter((_, rows) => rows('things/byN').pop())).toEqual([
+      `${index} lacks the entry of document 17, or has it for another`,
+      `${index} has 19 entries where the documents make 20`,
+    ])
+    expect((await faultsAfter((_, rows) => rows('things').pop())).slice(0, 2)).toEqual([
+      `${index} has 20 entries where the documents make 19`,
+      `${index} has an entry for document 19 that does not follow from it`,
+    ])
+    const unmarked = await faultsAfter((_, rows) => rows('things/byTags').splice(1, 1))
+    expect(unmarked.length).toBe(40)
+    expect(unmarked[0]).toMatch(/'byTags'.*several entries/)
+    const surplus = await faultsAfter((engine, rows) => {
+      const [entry] = rows('things/byN').slice(-1)
+      const table = tableOf(engine, 'things/byN')
+      const wrong = Buffer.concat([Buffer.from([0x30, 0x41, 0]), entry.key.subarray(9)])
+      engine.transactSync(tx => tx.put(table, wrong, entry.value))
+    })
+    expect(surplus).toEqual([
+      `${index} has 21 entries where the documents make 20`,
+      `${index} has an entry for document 17 that does not follow from it`,
+    ])
+    expect((await faultsAfter((_, rows) => rows('things')[3].value.fill(0xff)))[0]).toMatch(/^document 3 of .*damaged/)
+  })
+})
+
+function tableOf(engine: FakeEngine, name: string): Table {
+  const table = engine.lookupTable(name)
+  if (table === undefined) throw new Error(`no table ${name}`)
+  return table
+}

@@ -2,12 +2,13 @@
  * Verify, the documents' part: every document decodes, has each of its entries in every index that is built, and every
  * index holds these entries and no others. Read from one snapshot, while others go on writing.
  */
+import { compareBytes } from '../base/bytes.js'
 import { isHyphaError } from '../base/errors.js'
 import type { Snapshot } from '../engine/api.js'
 import type { VerifyFault } from '../engine/verify.js'
 import type { CollectionState } from './catalog.js'
 import { decodeDocument } from './codec-reader.js'
-import { FIRST_ENTRY, type OpenIndex } from './index-entries.js'
+import { EntryReader, FIRST_ENTRY, FLAG_SEVERAL, type OpenIndex, SEVERAL_ROW } from './index-entries.js'
 import { decodeKey } from './keys.js'
 import type { DocumentContext } from './writer.js'
 import { describeKey } from './writer.js'
@@ -80,8 +81,39 @@ class CollectionCheck {
       const found = this.snapshot.count(index.table, { gte: FIRST_ENTRY })
       this.entries += found
       if (found === expected) continue
-      this.report(`index '${index.name}' of collection '${this.name}' has ${found} entries where the documents make ${expected}`)
+      this.report(`${this.nameOf(index)} has ${found} entries where the documents make ${expected}`)
+      await this.findSurplus(index)
     }
+  }
+
+  /** Names the entries that follow from no document. */
+  private async findSurplus(index: OpenIndex): Promise<void> {
+    const cursor = this.snapshot.range(index.table, { gte: FIRST_ENTRY })
+    const reader = new EntryReader(index)
+    for (let row = 1; cursor.next(); row++) {
+      reader.read(cursor)
+      const key = Uint8Array.from(reader.key())
+      if (!this.follows(index, key, cursor.key())) {
+        this.report(`${this.nameOf(index)} has an entry for document ${nameOf(key)} that does not follow from it`)
+      }
+      if (row % DOCUMENTS_AT_ONCE === 0) await turn()
+    }
+  }
+
+  private follows(index: OpenIndex, key: Uint8Array, entryKey: Uint8Array): boolean {
+    const { snapshot, context } = this
+    if (!snapshot.find(this.state.table, key)) return false
+    try {
+      const document = decodeDocument(snapshot.buffer, snapshot.valueStart, snapshot.valueEnd, context.shapes)
+      return index.entriesOf(document, key, context.scratch).some(each => compareBytes(each.key, entryKey) === 0)
+    } catch (error) {
+      if (!isHyphaError(error)) throw error
+      return true // the document has been reported
+    }
+  }
+
+  private nameOf(index: OpenIndex): string {
+    return `index '${index.name}' of collection '${this.name}'`
   }
 
   private checkEntries(key: Uint8Array, document: object): void {
@@ -90,8 +122,11 @@ class CollectionCheck {
       this.expected.set(index, before + entries.length)
       for (const entry of entries) {
         const value = this.snapshot.get(index.table, entry.key)
-        if (value !== undefined && Buffer.compare(value, entry.value) === 0) continue
-        this.report(`index '${index.name}' of collection '${this.name}' lacks the entry of document ${nameOf(key)}, or has it for another`)
+        if (value === undefined || Buffer.compare(value, entry.value) !== 0) {
+          this.report(`${this.nameOf(index)} lacks the entry of document ${nameOf(key)}, or has it for another`)
+        } else if ((entry.flags & FLAG_SEVERAL) !== 0 && !this.snapshot.find(index.table, SEVERAL_ROW)) {
+          this.report(`${this.nameOf(index)} does not say that documents have several entries, as ${nameOf(key)} has`)
+        }
       }
     }
   }
