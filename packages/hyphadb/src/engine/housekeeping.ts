@@ -33,6 +33,8 @@ const GHOSTS_STEP = 64
 /** Share of dirty frames above which pages are written ahead of need, and how many in one section. */
 const DIRTY_SHARE = 0.25
 const CLEAN_STEP = 128
+/** Parts of the kept versions that one section looks at, with the commit latch free in between. */
+const TRIM_PARTS = 16
 /** With nothing else to trigger one, a checkpoint follows changes after this time. */
 const CHECKPOINT_IDLE_MS = 60_000
 const DROPPED_LOOK_EVERY = 16
@@ -183,7 +185,13 @@ export class Housekeeping {
       if (versionRing.used > 0) versions.trim()
       else snapshots.refreshFloor()
     })
-    if (kept) this.#latched(() => void versions.trimKept())
+    let done = !kept
+    for (let part = 0; part < TRIM_PARTS && !done; part++) {
+      const free = this.#latched(() => {
+        done = versions.trimKept()
+      })
+      if (!free) return
+    }
   }
 
   // Ghosts
@@ -242,7 +250,7 @@ export class Housekeeping {
       // Readers with a snapshot from before the drop still read it.
       if (this.core.snapshots.oldest() < sequence) return
       if (!this.#ownLargeValues(first.id, sequence)) return
-      done = this.core.trees.remove(first.id, sequence, 256, () => {})
+      done = this.core.trees.remove(first.id, 256, () => {})
     })
     if (!done) return
     this.core.committer.commit([{ tableId: catalogTable.id, key: first.key, value: undefined, derived: false }], undefined)
@@ -305,7 +313,7 @@ export class Housekeeping {
       let done = false
       const ran = this.#latched(() => {
         this.core.versions.trim()
-        done = this.core.versions.trimKept()
+        done = this.core.versions.trimKept() && this.core.versions.keptBytes === 0
       })
       if (ran && done) return
     }

@@ -3,15 +3,20 @@
  * the committer adds to it when a table is written for the first time.
  *
  * Thread safety: `of` by anybody; `forWriting` and `forget` by the holder of the commit latch.
- * Invariant: a row of the roots table whose page exists neither in memory nor on disk names a page that its writer died
- * before making; whoever writes next makes it.
+ * Invariants
+ * 1. A row of the roots table whose page is reserved names a page that its writer died before making; whoever rolls the
+ *    commit forward makes it.
+ * 2. A row whose page is free, or belongs to another table by now, is what a death in `remove` left: it counts for nothing,
+ *    and whoever writes next replaces it.
+ * 3. The roots table has no history: it is read at the newest state only, and a row that goes leaves no ghost, since a
+ *    table of versions can go and come back within one commit.
  */
 import { BTree } from '../index/b-tree.js'
 import type { PageChanges } from '../pages/page-changes.js'
 import type { BufferPool } from '../pages/pool.js'
-import type { VersionStore } from '../pages/page-access.js'
+import { PAGE_TABLE, type VersionStore } from '../pages/page-access.js'
 import { noVersions } from './no-versions.js'
-import { PAGE_RESERVED } from '../pages/directory.js'
+import { PAGE_FREED, PAGE_RESERVED } from '../pages/directory.js'
 
 export const CATALOG_TABLE = 1
 export const ROOTS_TABLE = 2
@@ -37,7 +42,7 @@ export class Trees {
     readonly changes: PageChanges,
     readonly versions: VersionStore,
   ) {
-    this.#roots = new BTree(pool, changes, versions, ROOTS_TABLE, ROOTS_ROOT)
+    this.#roots = new BTree(pool, changes, noVersions, ROOTS_TABLE, ROOTS_ROOT)
     this.#trees.set(ROOTS_TABLE, this.#roots)
     this.#trees.set(CATALOG_TABLE, new BTree(pool, changes, versions, CATALOG_TABLE, CATALOG_ROOT))
   }
@@ -58,9 +63,11 @@ export class Trees {
   /** The tree of a table, or undefined while nothing was ever written to it. */
   of(tableId: number): BTree | undefined {
     const known = this.#trees.get(tableId)
-    if (known !== undefined) return known
+    if (known !== undefined && tableId !== KEPT_VERSIONS_TABLE) return known
     const root = this.#rootOf(tableId)
-    return root === 0 || !this.#exists(root) ? undefined : this.#add(tableId, root)
+    // Kept versions come and go under one table id, by other threads too.
+    if (root === 0 || !this.#isRoot(root, tableId)) return undefined
+    return known?.rootPageId === root ? known : this.#add(tableId, root)
   }
 
   #add(tableId: number, root: number): BTree {
@@ -77,10 +84,18 @@ export class Trees {
     return this.#roots.buffer.readInt32LE(this.#roots.valueStart)
   }
 
-  #exists(page: number): boolean {
-    const { frameOf, blockOf, pageState } = this.pool.region
-    this.pool.region.followDirectory()
-    return (pageState[page] as number) < PAGE_RESERVED && (frameOf[page] !== 0 || blockOf[page] !== 0)
+  #isRoot(page: number, tableId: number): boolean {
+    const { pool } = this
+    const { frameOf, blockOf, pageState } = pool.region
+    pool.region.followDirectory()
+    const state = pageState[page] as number
+    if (state === 0 || state >= PAGE_FREED || (frameOf[page] === 0 && blockOf[page] === 0)) return false
+    for (;;) {
+      pool.fix(page)
+      const { memory, base, version } = pool
+      const table = memory.i32[(base + PAGE_TABLE) >> 2] as number
+      if (pool.valid(memory, base, version)) return table === tableId
+    }
   }
 
   /** The same, made if it is missing, as part of the commit with this sequence. */
@@ -88,6 +103,10 @@ export class Trees {
     const tree = this.of(tableId)
     if (tree !== undefined) return tree
     let root = this.#rootOf(tableId)
+    if (root !== 0 && (this.pool.region.pageState[root] as number) < PAGE_RESERVED) {
+      this.#deleteRoot(tableId)
+      root = 0
+    }
     if (root === 0) {
       root = this.changes.takeReserved()
       const value = Buffer.alloc(4)
@@ -114,13 +133,18 @@ export class Trees {
   }
 
   /** Frees a table's pages. Each call does a part; true when nothing is left. Commit latch. */
-  remove(tableId: number, sequence: number, pagesMax: number, onOverflow: (reference: Buffer) => void): boolean {
+  remove(tableId: number, pagesMax: number, onOverflow: (reference: Buffer) => void): boolean {
     const tree = this.of(tableId)
     if (tree !== undefined && !tree.freeAll(pagesMax, onOverflow)) return false
-    this.#key.writeUInt32BE(tableId, 0)
-    this.#roots.delete(this.#key, ROOT_KEY_BYTES, sequence)
+    this.#deleteRoot(tableId)
     this.#trees.delete(tableId)
     return true
+  }
+
+  #deleteRoot(tableId: number): void {
+    this.#key.writeUInt32BE(tableId, 0)
+    this.#roots.delete(this.#key, ROOT_KEY_BYTES, NEWEST)
+    this.#roots.purge(this.#key, ROOT_KEY_BYTES)
   }
 
   forget(tableId: number): void {

@@ -28,12 +28,14 @@ import type { OverflowValues } from '../index/overflow.js'
 import { KEPT_VERSIONS_TABLE, type Trees } from './trees.js'
 
 const VALUE_HEADER = 12
-/** Rows of the kept tree that one housekeeping section looks at. */
-const TRIM_STEP = 2000
+/** Rows of the kept tree that are looked at while the commit latch is held. */
+const TRIM_STEP = 500
 
 export class Versions implements VersionsBeyond {
   overflow!: OverflowValues
   trees!: Trees
+  /** Where the next part of a walk over the kept tree begins. */
+  #trimFrom: Buffer | undefined
   readonly #entry: VersionEntry = {
     sequence: 0,
     supersededBy: 0,
@@ -109,24 +111,19 @@ export class Versions implements VersionsBeyond {
   /** Empties the ring from its old end until so many bytes are free; what somebody needs goes to the tree. */
   #keep(bytes: number): void {
     const entry = this.#entry
-    let sequences = this.#needed()
+    let sequences = this.snapshots.needed()
     while (!this.ring.hasRoom(bytes) && this.ring.oldest(entry)) {
       if (!isNeeded(sequences, entry.sequence, entry.supersededBy)) {
         this.#drop(entry)
         continue
       }
       if (this.keptBytes + entry.entryLength > this.keptBytesMax && this.snapshots.revokeOldest()) {
-        sequences = this.#needed()
+        sequences = this.snapshots.needed()
         continue
       }
       this.#keepOne(entry)
       this.ring.dropOldest(entry)
     }
-  }
-
-  #needed(): number[] {
-    const visible = this.control.f64[L.VISIBLE_F] as number
-    return [...this.snapshots.inUse(), visible]
   }
 
   #keepOne(entry: VersionEntry): void {
@@ -179,21 +176,23 @@ export class Versions implements VersionsBeyond {
     cursor?.close()
   }
 
-  /** Housekeeping: gives up kept versions that nobody needs any more. True when there is nothing left to do. */
+  /**
+   * Housekeeping: looks at some kept versions and gives up those that nobody needs any more; goes on from there at the
+   * next call. True when it has come to the end. The tree itself stays: other threads remember its root.
+   */
   trimKept(): boolean {
     const tree = this.trees.of(KEPT_VERSIONS_TABLE)
     if (tree === undefined) return true
-    const sequences = this.#needed()
-    const visible = this.control.f64[L.VISIBLE_F] as number
-    const cursor = tree.cursor({}, Number.MAX_SAFE_INTEGER)
+    const sequences = this.snapshots.needed()
+    const from = this.#trimFrom
+    const cursor = tree.cursor(from === undefined ? {} : { gt: from }, Number.MAX_SAFE_INTEGER)
     const dead: { key: Buffer; reference: Buffer | undefined; bytes: number }[] = []
     let looked = 0
-    let alive = 0
-    while (cursor.next()) {
+    let more = false
+    while ((more = cursor.next())) {
       const { buffer, valueStart, valueEnd, keyLength, keyBuffer } = cursor
       const written = keyBuffer.readDoubleBE(keyLength - 8)
-      if (isNeeded(sequences, written, buffer.readDoubleLE(valueStart))) alive++
-      else {
+      if (!isNeeded(sequences, written, buffer.readDoubleLE(valueStart))) {
         const overflow = (buffer.readUInt32LE(valueStart + 8) & VERSION_OVERFLOW) !== 0
         dead.push({
           key: Buffer.from(keyBuffer.subarray(0, keyLength)),
@@ -201,21 +200,22 @@ export class Versions implements VersionsBeyond {
           bytes: keyLength + valueEnd - valueStart,
         })
       }
-      if (++looked >= TRIM_STEP && dead.length > 0) break
+      if (++looked < TRIM_STEP) continue
+      this.#trimFrom = Buffer.from(keyBuffer.subarray(0, keyLength))
+      break
     }
     cursor.close()
-    if (alive === 0 && looked < TRIM_STEP && dead.every(row => row.reference === undefined)) {
-      this.control.f64[L.VERSION_SPILL_HEAD_F] = 0
-      return this.trees.remove(KEPT_VERSIONS_TABLE, visible, 1000, () => {})
-    }
+    if (!more) this.#trimFrom = undefined
     for (const row of dead) this.#forget(row.key, row.reference, row.bytes)
-    return looked < TRIM_STEP
+    for (const row of dead) tree.purge(row.key, row.key.length)
+    if (!more && from === undefined && dead.length === looked) this.control.f64[L.VERSION_SPILL_HEAD_F] = 0
+    return !more
   }
 
   /** Recovery: no snapshot outlives a region, so all that was kept goes. */
   dropAll(): void {
     for (const { reference } of [...this.references()]) this.overflow.free(reference)
-    while (!this.trees.remove(KEPT_VERSIONS_TABLE, this.control.f64[L.VISIBLE_F] as number, 256, () => {}));
+    while (!this.trees.remove(KEPT_VERSIONS_TABLE, 256, () => {}));
     this.control.f64[L.VERSION_SPILL_HEAD_F] = 0
   }
 
@@ -224,7 +224,6 @@ export class Versions implements VersionsBeyond {
     // The value first: a death in between leaves a row whose value is gone, which freeing it again notices.
     if (reference !== undefined) this.overflow.free(reference)
     tree?.delete(key, key.length, Number.MAX_SAFE_INTEGER)
-    tree?.purge(key, key.length)
     this.control.f64[L.VERSION_SPILL_HEAD_F] = Math.max(0, this.keptBytes - bytes)
   }
 }
