@@ -22,7 +22,7 @@ import {
   PAGE_KIND,
   PAGE_TABLE,
 } from '../pages/page-access.js'
-import { BufferPool } from '../pages/pool.js'
+import { prepareForDisk } from '../pages/page-image.js'
 import { writeSuperblock } from '../pages/superblock.js'
 import { CATALOG_ROOT, CATALOG_TABLE, ROOTS_ROOT, ROOTS_TABLE } from '../txn/trees.js'
 
@@ -109,7 +109,7 @@ function writeRoot(blocks: BlockFile, block: number, page: number, table: number
   image.u8[PAGE_KIND] = KIND_LEAF
   image.i32[PAGE_TABLE >> 2] = table
   startNode(image, 0, blocks.blockBytes, NOTHING, NOTHING, NOTHING, 0)
-  BufferPool.prepareForDisk(image, blocks.blockBytes)
+  prepareForDisk(image, blocks.blockBytes)
   blocks.write(block, image.u8)
 }
 
@@ -120,6 +120,6 @@ function writeMapPage(blocks: BlockFile, block: number, kind: number, entries: n
   entries.forEach((entry, n) => {
     image.i32[(PAGE_HEADER_BYTES >> 2) + n] = entry
   })
-  BufferPool.prepareForDisk(image, blocks.blockBytes)
+  prepareForDisk(image, blocks.blockBytes)
   blocks.write(block, image.u8)
 }

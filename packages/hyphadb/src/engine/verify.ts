@@ -10,6 +10,7 @@ import * as L from '../memory/layout.js'
 import { PageMemory } from '../memory/page-memory.js'
 import { BLOCK_DOOMED, BLOCK_FREE } from '../pages/allocator.js'
 import { PAGE_FREED, PAGE_RESERVED } from '../pages/directory.js'
+import { imageIsGood } from '../pages/page-image.js'
 import { readSuperblocks } from '../pages/superblock.js'
 import { CATALOG_ROOT, CATALOG_TABLE, ROOTS_ROOT, ROOTS_TABLE } from '../txn/trees.js'
 import type { Core } from './core.js'
@@ -61,7 +62,7 @@ async function verifyBlocks(core: Core, paths: DatabasePaths, faults: VerifyFaul
   for (let page = 1; page < (region.control.i32[L.PAGE_LIMIT_I] as number); page++) {
     const block = Atomics.load(region.blockOf, page)
     if (block === 0) continue
-    const good = file.read(block, image.u8) && pool.imageIsGood(image, page)
+    const good = file.read(block, image.u8) && imageIsGood(image, page, pool.pageSize)
     // Written anew or freed while it was read: the next image was checked when it was made.
     if (!good && Atomics.load(region.blockOf, page) === block) {
       faults.push({ file: paths.data, offset: block * pool.pageSize, page, what: `the block of page ${page} is damaged` })

@@ -24,7 +24,8 @@ import {
   owned,
 } from './frames.js'
 import { PAGE_KIND } from './page-access.js'
-import { BufferPool, roundsOf } from './pool.js'
+import { prepareForDisk, roundsOf } from './page-image.js'
+import type { BufferPool } from './pool.js'
 
 const CLAIM_PATIENCE_MS = 10_000
 const COPY_ATTEMPTS = 8
@@ -239,7 +240,7 @@ export class Evictor {
       (dirty[frame] as number) === (version | 1) &&
       (page[frame] as number) === pageId
     if (pageId === 0 || !unchanged()) return false
-    BufferPool.prepareForDisk(this.#image, this.pool.pageSize)
+    prepareForDisk(this.#image, this.pool.pageSize)
     const block = this.allocator.allocateBlock(pageId)
     faultPoint('flush.allocated')
     try {

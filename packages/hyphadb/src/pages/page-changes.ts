@@ -31,7 +31,8 @@ import {
   ROLE_DONOR,
   ROLE_RECEIVER,
 } from './page-access.js'
-import { type BufferPool, roundsOf } from './pool.js'
+import { roundsOf } from './page-image.js'
+import type { BufferPool } from './pool.js'
 import { CONTROL, LISTED_ALLOCATED, LISTED_FREED, LISTED_ODD, type UndoArea } from './undo-area.js'
 
 /** Page ids kept reserved, so that a split rarely asks the allocator. */

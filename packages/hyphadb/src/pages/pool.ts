@@ -6,7 +6,6 @@
  * The pages that `fix` hands out are consistent once `valid` has said so; private copies always are.
  */
 import { HyphaError } from '../base/errors.js'
-import { crc32Range } from '../base/checksum.js'
 import { faultPoint } from '../base/fault-points.js'
 import * as L from '../memory/layout.js'
 import { PageMemory } from '../memory/page-memory.js'
@@ -14,7 +13,6 @@ import type { Participants } from '../memory/participants.js'
 import { slotOfToken } from '../memory/participants.js'
 import type { Region } from '../memory/region.js'
 import type { BlockFile } from './block-file.js'
-import type { Evictor } from './evictor.js'
 import {
   FRAME_CLAIMED,
   FRAME_EVICTING,
@@ -27,16 +25,8 @@ import {
   owned,
   ownerOf,
 } from './frames.js'
-import {
-  KIND_INNER,
-  KIND_OVERFLOW,
-  PAGE_DIRTY_EPOCH,
-  PAGE_FRAME_STATE,
-  PAGE_ID,
-  PAGE_KIND,
-  PAGE_TABLE,
-  type PageReader,
-} from './page-access.js'
+import { PAGE_KIND, PAGE_TABLE, type PageReader } from './page-access.js'
+import { imageIsGood, roundsOf } from './page-image.js'
 import type { UndoArea } from './undo-area.js'
 
 const PRIVATE_COPIES = 8
@@ -44,9 +34,11 @@ const PRIVATE_COPIES = 8
 const PATIENCE_ODD = 300
 const PATIENCE_LOADING = 2000
 
-/** Rounds that a page of each kind survives the clock's hand after its last use: inner nodes stay, overflow leaves first. */
-export function roundsOf(kind: number): number {
-  return kind === KIND_INNER ? 4 << 1 : kind === KIND_OVERFLOW ? 0 : 1 << 1
+/** Where frames come from: the evictor. */
+export interface FrameSource {
+  claim(): number
+  release(frame: number): void
+  exchangeState(frame: number, from: number, to: number): boolean
 }
 
 export class BufferPool implements PageReader {
@@ -56,7 +48,7 @@ export class BufferPool implements PageReader {
   version = 0
   /** Set when the last `fix` handed out a private copy. */
   isPrivate = false
-  evictor!: Evictor
+  evictor!: FrameSource
   undo!: UndoArea
   reads = 0
 
@@ -123,7 +115,10 @@ export class BufferPool implements PageReader {
     this.region.followDirectory()
     const limit = this.region.control.i32[L.PAGE_LIMIT_I] as number
     if (!(pageId > 0) || pageId >= limit) {
-      throw new HyphaError('HYPHA_CORRUPT', `A page refers to page ${pageId}, which does not exist. Run \`hypha verify\``)
+      throw new HyphaError(
+        'HYPHA_CORRUPT',
+        `A page refers to page ${pageId}, which does not exist. Run \`hypha verify\``,
+      )
     }
     for (let round = 0; ; round++) {
       const frame = Atomics.load(this.#frameOf, pageId) - 1
@@ -197,7 +192,7 @@ export class BufferPool implements PageReader {
     const block = Atomics.load(this.region.blockOf, pageId)
     if (block === 0) return false
     const copy = this.#privateCopy()
-    const good = this.file.read(block, copy.u8) && this.imageIsGood(copy, pageId)
+    const good = this.file.read(block, copy.u8) && imageIsGood(copy, pageId, this.pageSize)
     const same =
       Atomics.load(this.#frameOf, pageId) === frame + 1 &&
       Atomics.load(this.frames.state, frame) === state &&
@@ -265,7 +260,7 @@ export class BufferPool implements PageReader {
     }
     const scratch = this.#scratch
     this.reads++
-    const good = this.file.read(block, scratch.u8) && this.imageIsGood(scratch, pageId)
+    const good = this.file.read(block, scratch.u8) && imageIsGood(scratch, pageId, this.pageSize)
     if (!good) {
       if (Atomics.load(this.region.blockOf, pageId) !== block) return false
       throw this.damaged(pageId, block)
@@ -275,14 +270,6 @@ export class BufferPool implements PageReader {
     const base = this.baseOf(frame)
     scratch.buffer.copy(memory.u8, base + 4, 4, this.pageSize)
     return true
-  }
-
-  /** Checksum and page id of an image read from disk. */
-  imageIsGood(image: PageMemory, pageId: number): boolean {
-    return (
-      (image.i32[PAGE_ID >> 2] as number) === pageId &&
-      (image.i32[0] as number) === (crc32Range(image.buffer, 4, this.pageSize) | 0)
-    )
   }
 
   damaged(pageId: number, block: number): HyphaError {
@@ -338,12 +325,5 @@ export class BufferPool implements PageReader {
     if (!this.evictor.exchangeState(frame, seen, orphan)) return
     Atomics.compareExchange(this.#frameOf, pageId, frame + 1, 0)
     this.load(pageId)
-  }
-
-  /** Bytes of the header that only memory knows are zero on disk. */
-  static prepareForDisk(image: PageMemory, pageSize: number): void {
-    image.i32[PAGE_DIRTY_EPOCH >> 2] = 0
-    image.i32[PAGE_FRAME_STATE >> 2] = 0
-    image.i32[0] = crc32Range(image.buffer, 4, pageSize) | 0
   }
 }
