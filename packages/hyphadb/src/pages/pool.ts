@@ -3,7 +3,11 @@
  *
  * Thread safety: any thread of any process, without latches. `fix` never waits for a living thread that does not move: a
  * page being changed is read through its undo copy, a page being loaded by somebody else is read from its block.
- * The pages that `fix` hands out are consistent once `valid` has said so; private copies always are.
+ * The pages that `fix` hands out are consistent once `valid` has said so.
+ *
+ * A private copy is handed out with an odd version and is valid only as long as that of which it is a copy stands still:
+ * the same mini-transaction in the same state, or the same load of the same block. A before-image that outlived its
+ * mini-transaction would lead a descent into a child that has given keys away.
  */
 import { HyphaError } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
@@ -41,6 +45,13 @@ export interface FrameSource {
   exchangeState(frame: number, from: number, to: number): boolean
 }
 
+interface PrivateCopy {
+  readonly memory: PageMemory
+  /** Odd; 0 while the copy is being made. */
+  version: number
+  stands: () => boolean
+}
+
 export class BufferPool implements PageReader {
   readonly pageSize: number
   memory: PageMemory
@@ -59,8 +70,9 @@ export class BufferPool implements PageReader {
   readonly #pageShift: number
   readonly #ref: Uint8Array
   readonly #scratch: PageMemory
-  readonly #copies: PageMemory[] = []
+  readonly #copies: PrivateCopy[] = []
   #nextCopy = 0
+  #copyVersion = 1
 
   constructor(
     readonly region: Region,
@@ -100,7 +112,13 @@ export class BufferPool implements PageReader {
   }
 
   valid(memory: PageMemory, base: number, version: number): boolean {
+    if ((version & 1) !== 0) return this.#copyStands(memory, version)
     return Atomics.load(memory.i32, base >> 2) === version
+  }
+
+  #copyStands(memory: PageMemory, version: number): boolean {
+    const copy = this.#copies.find(each => each.memory === memory)
+    return copy !== undefined && copy.version === version && copy.stands()
   }
 
   memoryOf(frame: number): PageMemory {
@@ -157,15 +175,23 @@ export class BufferPool implements PageReader {
     this.isPrivate = isPrivate
   }
 
-  #privateCopy(): PageMemory {
+  #privateCopy(): PrivateCopy {
     const at = this.#nextCopy
     this.#nextCopy = (at + 1) % PRIVATE_COPIES
     let copy = this.#copies[at]
     if (copy === undefined) {
-      copy = new PageMemory(new ArrayBuffer(this.pageSize))
+      copy = { memory: new PageMemory(new ArrayBuffer(this.pageSize)), version: 0, stands: () => false }
       this.#copies[at] = copy
     }
+    copy.version = 0
     return copy
+  }
+
+  #handCopy(copy: PrivateCopy, stands: () => boolean): void {
+    this.#copyVersion = (this.#copyVersion + 2) | 1
+    copy.version = this.#copyVersion
+    copy.stands = stands
+    this.#hand(copy.memory, 0, copy.version, true)
   }
 
   /** The page is odd and stays so: its writer is dead, stopped, or slow. Reads it as it was before the change. */
@@ -176,10 +202,14 @@ export class BufferPool implements PageReader {
       return false
     }
     const copy = this.#privateCopy()
-    if (!this.undo.copyBeforeImage(frame, memory, base, version, copy)) return false
-    copy.i32[0] = 0
-    this.#hand(copy, 0, 0, true)
-    return true
+    const { serial, state } = this.undo
+    if (!this.undo.copyBeforeImage(frame, memory, base, version, copy.memory)) return false
+    this.#handCopy(
+      copy,
+      () =>
+        Atomics.load(memory.i32, base >> 2) === version && this.undo.serial === serial && this.undo.state === state,
+    )
+    return copy.stands()
   }
 
   /** The page is being loaded by somebody who does not move. Reads its block past him. */
@@ -192,15 +222,14 @@ export class BufferPool implements PageReader {
     const block = Atomics.load(this.region.blockOf, pageId)
     if (block === 0) return false
     const copy = this.#privateCopy()
-    const good = this.file.read(block, copy.u8) && imageIsGood(copy, pageId, this.pageSize)
-    const same =
+    const good = this.file.read(block, copy.memory.u8) && imageIsGood(copy.memory, pageId, this.pageSize)
+    const stands = (): boolean =>
       Atomics.load(this.#frameOf, pageId) === frame + 1 &&
       Atomics.load(this.frames.state, frame) === state &&
       Atomics.load(this.region.blockOf, pageId) === block
-    if (!same) return false
+    if (!stands()) return false
     if (!good) throw this.damaged(pageId, block)
-    copy.i32[0] = 0
-    this.#hand(copy, 0, 0, true)
+    this.#handCopy(copy, stands)
     return true
   }
 

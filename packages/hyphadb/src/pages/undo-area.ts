@@ -50,6 +50,11 @@ export class UndoArea {
     this.pageSize = geometry.pageSize
   }
 
+  /** Grows with each mini-transaction. */
+  get serial(): number {
+    return Atomics.load(this.#i32, L.UNDO_SERIAL_I)
+  }
+
   get state(): number {
     return Atomics.load(this.#i32, L.UNDO_STATE_I)
   }

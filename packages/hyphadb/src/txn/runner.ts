@@ -129,6 +129,7 @@ export class Runner {
         }
         if (committed.end >= 0) {
           losses.won()
+          tx.close() // its snapshot is not needed while the disk is waited for
           await this.#awaitDurable(committed, options.durability)
           return result
         }

@@ -72,9 +72,8 @@ export class OpenTransaction extends SnapshotReader implements Transaction {
 
   override count(table: Table, range: KeyRange): number {
     this.check()
-    if (!this.writes.has(table.id)) {
-      const { limit: _limit, ...bounds } = range
-      this.#reads?.range({ tableId: table.id, range: bounds })
+    if (!this.writes.has(table.id) && range.limit === undefined) {
+      this.#reads?.range({ tableId: table.id, range })
       return super.count(table, range)
     }
     const cursor = this.range(table, range)
