@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { Database } from '../database.js'
 import { withDatabase } from '../open-database.js'
 import { Output } from '../output.js'
-import type { ProgressState } from '../progress.js'
+import { grouped, type ProgressState } from '../progress.js'
 import { samplePricePaid } from '../sample/price-paid.js'
 import { splitReport } from '../verify-report.js'
 import { DemoChild } from './child-process.js'
@@ -224,7 +224,7 @@ async function verifyCheck(database: Database): Promise<DemoCheck> {
 }
 
 function same(name: string, expected: number, found: number): DemoCheck {
-  const detail = found === expected ? String(found) : `${found}, expected ${expected}`
+  const detail = found === expected ? grouped(found) : `${found}, expected ${expected}`
   return { name, ok: found === expected, detail }
 }
 
