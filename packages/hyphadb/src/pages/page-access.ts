@@ -18,8 +18,6 @@ export const PAGE_LEVEL = 9
 export const PAGE_FLAGS = 10
 export const PAGE_TABLE = 12
 export const PAGE_LAST_CHANGE = 16
-export const PAGE_DIRTY_EPOCH = 24
-export const PAGE_FRAME_STATE = 28
 /** First byte of the part that belongs to the page kind. */
 export const PAGE_KIND_HEADER = 32
 

@@ -1,12 +1,10 @@
 /** A page as it stands on disk: its checksum, and how long pages of its kind should stay in memory. */
 import { crc32Range } from '../base/checksum.js'
 import type { PageMemory } from '../memory/page-memory.js'
-import { KIND_INNER, KIND_OVERFLOW, PAGE_DIRTY_EPOCH, PAGE_FRAME_STATE, PAGE_ID } from './page-access.js'
+import { KIND_INNER, KIND_OVERFLOW, PAGE_ID } from './page-access.js'
 
-/** Bytes of the header that only memory knows are zero on disk; the version's place holds the checksum. */
+/** In memory the first word is the version, on disk the checksum. */
 export function prepareForDisk(image: PageMemory, pageSize: number): void {
-  image.i32[PAGE_DIRTY_EPOCH >> 2] = 0
-  image.i32[PAGE_FRAME_STATE >> 2] = 0
   image.i32[0] = checksumOf(image, pageSize)
 }
 
