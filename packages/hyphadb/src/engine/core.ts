@@ -169,6 +169,7 @@ export class Core {
       this.participants,
       {
         ring: this.ring,
+        settle: () => this.betweenCommits(),
         sync: () => this.log.syncSync(),
         recordCheckpoint: (epoch, position) => {
           this.committer.recordCheckpoint(epoch, position)
@@ -207,6 +208,12 @@ export class Core {
   /** The region cannot go on: the next one to use it builds another (see replacement.ts). */
   giveUp(): void {
     Atomics.store(this.region.control.i32, L.HEADER_STATE_I, L.STATE_DEAD)
+  }
+
+  /** With the commit latch held: what an owner threw in the middle of and could not repair itself is finished now. */
+  betweenCommits(): void {
+    const idle = this.region.control.i32[L.COMMIT_STATE_I] === L.COMMIT_IDLE && this.undo.state === L.UNDO_IDLE
+    if (!idle) this.repairer.repairOwn()
   }
 
   /** Looks for dead participants and repairs what they left. Returns how many. */

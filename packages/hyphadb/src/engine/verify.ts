@@ -89,6 +89,7 @@ async function verifyTrees(
   try {
     commit.acquire(core.options.busyTimeoutMs)
     try {
+      core.betweenCommits()
       const tables = [
         { tableId: CATALOG_TABLE, root: CATALOG_ROOT },
         { tableId: ROOTS_TABLE, root: ROOTS_ROOT },

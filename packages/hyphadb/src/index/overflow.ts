@@ -140,9 +140,11 @@ export class OverflowValues {
     return page
   }
 
-  /** Gives back pages that were written and not adopted. */
+  /** Gives back pages that were written and not adopted: by their writer, or by the repair of his commit. */
   discard(pages: number[]): void {
+    const reserved = PAGE_RESERVED + this.pool.participants.slot
     for (const page of pages) {
+      if ((this.pool.region.pageState[page] as number) !== reserved) continue
       this.evictor.discard(page)
       this.allocator.unreservePage(page)
     }

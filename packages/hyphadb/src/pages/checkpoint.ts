@@ -32,6 +32,8 @@ import { writeSuperblock } from './superblock.js'
 /** What the checkpoint needs of the log and of commits, which stand above this folder. */
 export interface CheckpointLog {
   readonly ring: LogRing
+  /** Commit latch held: finishes a commit that its owner could not apply and left standing. */
+  settle(): void
   /** Makes durable all that is committed. */
   sync(): void
   /** Appends the completion record (takes the commit latch) and makes it durable. */
@@ -103,6 +105,7 @@ export class Checkpointer {
     this.allocator.sweepFreed()
     this.commitLatch.acquire(this.busyTimeoutMs)
     try {
+      this.log.settle()
       const position = this.log.ring.tail
       this.#f64[L.CHECKPOINT_POSITION_F] = position
       this.#f64[L.CHECKPOINT_REDO_F] = this.#oldestFragment(position)

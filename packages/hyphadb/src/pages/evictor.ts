@@ -17,6 +17,7 @@ import {
   FRAME_CLAIMED,
   FRAME_EVICTING,
   FRAME_FREE,
+  FRAME_ORPHAN,
   FRAME_RESIDENT,
   FRAME_SHADOW,
   type Frames,
@@ -177,6 +178,30 @@ export class Evictor {
     this.frames.dirty[frame] = 0
     this.frames.ref[frame] = 0
     Atomics.store(this.frames.state, frame, FRAME_FREE)
+  }
+
+  /** Gives up a shadow, unless a flusher has done so. */
+  dropShadow(frame: number): void {
+    if (!this.exchangeState(frame, FRAME_SHADOW, owned(FRAME_CLAIMED, this.participants.token))) return
+    Atomics.sub(this.#i32, L.DIRTY_COUNT_I, 1)
+    this.#claimed(frame) // a flusher that has copied it finds another version
+    this.release(frame)
+  }
+
+  /** Frees frames that we claimed for a page when an exception went by. For a thread that is not in the middle of that. */
+  releaseClaimed(): void {
+    const claimed = owned(FRAME_CLAIMED, this.participants.token)
+    const orphan = owned(FRAME_ORPHAN, this.participants.token)
+    const ready = Atomics.load(this.#i32, L.FRAMES_READY_I)
+    for (let frame = 0; frame < ready; frame++) {
+      const state = this.frames.state[frame] as number
+      if (state !== claimed && state !== orphan) continue
+      const page = this.frames.page[frame] as number
+      if ((this.frames.dirty[frame] as number) !== 0) Atomics.sub(this.#i32, L.DIRTY_COUNT_I, 1)
+      this.#claimed(frame)
+      if (page > 0) Atomics.compareExchange(this.pool.region.frameOf, page, frame + 1, 0)
+      this.release(frame)
+    }
   }
 
   /** Drops a page that nobody refers to, dirty or not. */

@@ -137,6 +137,8 @@ export class PageChanges implements MiniTransaction {
     Atomics.add(this.#i32, L.DIRTY_COUNT_I, 1)
     faultPoint('mtr.shadow')
     Atomics.store(this.frames.state, spare, FRAME_SHADOW)
+    // Flushed meanwhile: the checkpoint has this very image, and may be over before it would come to the shadow.
+    if (Atomics.load(this.frames.dirty, frame) === 0) this.evictor.dropShadow(spare)
     this.frames.epoch[frame] = this.#openEpoch
   }
 
@@ -328,11 +330,19 @@ export class PageChanges implements MiniTransaction {
     this.#count = 0
   }
 
+  /** Ends whatever mini-transaction stands: takes it back, or finishes it. Commit latch. */
+  settle(): void {
+    const { state } = this.undo
+    if (state === L.UNDO_EDITING) this.rollBack()
+    else if (state === L.UNDO_RELEASING) this.finish()
+    this.#unlockLeftBehind()
+  }
+
   /**
-   * For the repairer, with no mini-transaction open: pages that were locked and not yet listed when their owner died or
+   * With no mini-transaction open: pages that were locked and not yet listed when their owner died or
    * threw. Only the holder of the commit latch locks pages, so whatever is locked now was left behind, unchanged.
    */
-  unlockLeftBehind(): void {
+  #unlockLeftBehind(): void {
     const { state } = this.frames
     const ready = Atomics.load(this.#i32, L.FRAMES_READY_I)
     for (let frame = 0; frame < ready; frame++) {

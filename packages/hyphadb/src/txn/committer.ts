@@ -178,7 +178,9 @@ export class Committer {
       try {
         parts.checkAlive()
         if (parts.ring.poison !== 0) parts.ring.checkPoison()
-        if ((this.#i32[L.COMMIT_STATE_I] as number) !== L.COMMIT_IDLE) parts.repairOwn()
+        if ((this.#i32[L.COMMIT_STATE_I] as number) !== L.COMMIT_IDLE || (this.#i32[L.UNDO_STATE_I] as number) !== L.UNDO_IDLE) {
+          parts.repairOwn()
+        }
         if (parts.ring.freeSpace() >= bytes && parts.log.hasRoom(bytes)) return true
       } catch (error) {
         parts.latch.release()
@@ -243,8 +245,8 @@ export class Committer {
     Atomics.store(this.#i32, L.COMMIT_STATE_I, L.COMMIT_APPLYING)
     if (faults.armed) faultPoint('commit.before-point')
     parts.ring.publishTail(end)
-    if (faults.armed) faultPoint('commit.after-point')
     try {
+      if (faults.armed) faultPoint('commit.after-point')
       let catalogChanged = false
       for (const operation of operations) {
         this.apply(operation, sequence)
@@ -254,14 +256,16 @@ export class Committer {
       this.publish(sequence, end, catalogChanged)
     } catch (error) {
       // The commit stands in the log. Roll it forward here; if that fails too, the next one to come tries again.
-      this.#selfRepair(error)
+      this.#selfRepair(operations, error)
     }
   }
 
-  #selfRepair(cause: unknown): void {
+  #selfRepair(operations: readonly Operation[], cause: unknown): void {
     try {
       this.parts.repairOwn()
     } catch (error) {
+      // Rows may name these pages already: whoever rolls forward adopts them.
+      for (const operation of operations) operation.overflow = undefined
       if (error instanceof RegionReplaced) throw new RegionReplaced(this.#f64[L.COMMIT_END_F] as number)
       // Damage and failing disks would meet a new region as well; anything else is a fault of ours, and the log is right.
       if (!isHyphaError(error) || error.code === 'HYPHA_ASSERTION') {

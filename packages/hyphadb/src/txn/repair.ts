@@ -88,16 +88,14 @@ export class Repairer {
 
   /** For a thread whose own commit threw. It holds the commit latch. */
   repairOwn(): void {
+    this.parts.changes.settle()
+    this.parts.evictor.releaseClaimed()
     this.repairCommit()
   }
 
   /** Makes the state between commits out of whatever a commit's owner left. Commit latch held by us. */
   repairCommit(): void {
-    const { changes } = this.parts
-    const undo = changes.undo.state
-    if (undo === L.UNDO_EDITING) changes.rollBack()
-    else if (undo === L.UNDO_RELEASING) changes.finish()
-    changes.unlockLeftBehind()
+    this.parts.changes.settle()
     faultPoint('repair.undone')
     const state = this.#i32[L.COMMIT_STATE_I] as number
     if (state === L.COMMIT_APPLYING && this.parts.committer.parts.ring.tail >= (this.#f64[L.COMMIT_END_F] as number)) {
