@@ -8,10 +8,22 @@
  * 1. Begin stores the slot's sequence, then looks at the floor, and begins again later when the floor has passed it. The
  *    trimmer stores the floor, then looks at the slots, and lowers the floor again. One of the two sees the other.
  * 2. floor <= every sequence in use that is not revoked; nothing above the floor's needs is trimmed.
+ * 3. What lies between two sequences in use may be given up (`needed`), though it is above the floor. So a second bound
+ *    rises to the newest sequence before slots are looked at for that, and stays: a thread that read an older sequence
+ *    and had not stored it yet begins again.
  */
 import { HyphaError } from '../base/errors.js'
+import { faultPoint, faults } from '../base/fault-points.js'
 import type { ControlMemory } from './control-memory.js'
-import { SNAPSHOTS_HIGH_I, SNAPSHOTS_MAX, SNAPSHOTS_OFFSET, VERSION_FLOOR_F, VISIBLE_F, PUBLISH_I } from './layout.js'
+import {
+  PUBLISH_I,
+  SNAPSHOT_BEGIN_F,
+  SNAPSHOTS_HIGH_I,
+  SNAPSHOTS_MAX,
+  SNAPSHOTS_OFFSET,
+  VERSION_FLOOR_F,
+  VISIBLE_F,
+} from './layout.js'
 import type { Participants } from './participants.js'
 
 export class Snapshots {
@@ -43,10 +55,11 @@ export class Snapshots {
     this.#i32[word + 3] = 0
     for (;;) {
       const sequence = this.visible
+      if (faults.armed) faultPoint('snapshot.begin')
       this.#f64[word >> 1] = sequence
-      // Orders the store above before the load below, as its counterpart in `refreshFloor` does.
+      // Orders the store above before the loads below, as its counterparts in `refreshFloor` and `needed` do.
       Atomics.add(this.#i32, word + 3, 0)
-      if ((this.#f64[VERSION_FLOOR_F] as number) <= sequence) return slot
+      if ((this.#f64[VERSION_FLOOR_F] as number) <= sequence && (this.#f64[SNAPSHOT_BEGIN_F] as number) <= sequence) return slot
     }
   }
 
@@ -117,6 +130,17 @@ export class Snapshots {
       if (sequence < oldest) oldest = sequence
     }
     return oldest
+  }
+
+  /**
+   * For the holder of the commit latch: every sequence at which something may be read from now on; a version that none of
+   * them shows may go.
+   */
+  needed(): number[] {
+    const visible = this.#f64[VISIBLE_F] as number
+    this.#f64[SNAPSHOT_BEGIN_F] = visible
+    Atomics.add(this.#i32, SNAPSHOTS_HIGH_I, 0)
+    return [...this.inUse(), visible]
   }
 
   /** All sequences in use, ascending. */
