@@ -74,7 +74,12 @@ export class Participants {
     for (let slot = 0; slot < PARTICIPANTS_MAX; slot++) {
       const word = slotWord(slot)
       if (!this.locks.tryLock(byteOfSlot(slot))) continue
-      if (Atomics.load(i32, word + SLOT_STATE) !== 0) reap(slot)
+      if (Atomics.load(i32, word + SLOT_STATE) !== 0) {
+        // Reaping ends by letting go of the byte: look at the same slot once more, and hold it this time.
+        reap(slot)
+        slot--
+        continue
+      }
       const incarnation = ((i32[word + SLOT_INCARNATION] as number) + 1) & INCARNATION_MASK
       i32[word + SLOT_INCARNATION] = incarnation
       i32[word + SLOT_PID] = process.pid
