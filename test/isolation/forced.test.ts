@@ -173,7 +173,7 @@ describe('phantoms', () => {
       write: (tx: Transaction): void => tx.put(table, bytes(key), bytes('y')),
     })
     expect(await interleaved('serializable', readTwo(false, 'k5a'), readTwo(true, 'k5b'))).toEqual([1, 1])
-    const attempts = await interleaved('serializable', readTwo(false, 'k5a'), readTwo(true, 'k0a'))
+    const attempts = await interleaved('serializable', readTwo(true, 'k0a'), readTwo(false, 'k5a'))
     expect(attempts[0] + attempts[1]).toBe(3)
   })
 })

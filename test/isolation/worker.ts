@@ -5,7 +5,7 @@ import { openEngine } from 'hyphadb/internal/engine/open.js'
 import type { InternalOptions } from 'hyphadb/internal/engine/options.js'
 import { isHyphaError } from 'hyphadb/internal/base/errors.js'
 import { SeededRandom } from 'hyphadb/internal/base/random.js'
-import { argument, listen, runPeer } from '../model/processes.js'
+import { argument, listen, report, runPeer } from '../model/processes.js'
 import { checkSum, SHARED_TABLE, transfer } from '../model/shared-rows.js'
 import type { ListTransaction } from './history.js'
 
@@ -154,7 +154,7 @@ async function short(engine: HyphaEngine, work: IsolationWork): Promise<void> {
   process.once('message', () => {
     stopped = true
   })
-  process.send?.('ready')
+  await report('ready')
   for (let i = 0; !stopped; i++) {
     await engine.transact(tx => {
       const key = keyOf(random.below(COUNTERS))
@@ -169,14 +169,14 @@ async function main(): Promise<void> {
   const work = argument<IsolationWork>()
   const next = listen<'go'>()
   const engine = await openEngine(work.directory, work.engine)
-  process.send?.('open')
+  await report('open')
   await next()
   let result: unknown = 'done'
   if (work.scenario === 'lists') result = await appendToLists(engine, work)
   else if (work.scenario === 'bank') await bank(engine, work)
   else if (work.scenario === 'pairs') await pairs(engine, work)
   else await short(engine, work)
-  process.send?.(result as object)
+  await report(result)
   await engine.close()
 }
 

@@ -82,6 +82,13 @@ export function listen<T>(): () => Promise<T> {
   }
 }
 
+/** In the child: a message to the test; resolves when it is on its way, so that leaving right after does not lose it. */
+export function report(message: unknown): Promise<void> {
+  return new Promise((resolve, reject) => {
+    process.send?.(message as object, (error: Error | null) => (error === null ? resolve() : reject(error)))
+  })
+}
+
 /** Runs the work of a child to its end; a failure is printed for the test to show. */
 export function runPeer(work: () => Promise<void>): void {
   work().then(
