@@ -9,7 +9,7 @@
  * ```
  * There is nothing to undo: pages are changed only by commits that are in the log.
  */
-import { HyphaError } from '../base/errors.js'
+import { HyphaError, isHyphaError } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import { LogReader, type LogReaderOptions } from '../log/reader.js'
 import { RECORD_CHECKPOINT, RECORD_COMMIT, RECORD_FRAGMENT, RECORD_STUB } from '../log/record.js'
@@ -34,18 +34,31 @@ export interface RecoveryReport {
  */
 export function chooseSuperblock(superblocks: Superblocks, log: Omit<LogReaderOptions, 'from'>, path: string): Superblock {
   const newest = superblocks.valid[0] as Superblock
-  if (!superblocks.oneIsLost) return newest
-  const reader = new LogReader({ ...log, from: newest.redo })
-  while (reader.next()) {
-    const { record } = reader
-    if (record.type === RECORD_CHECKPOINT && record.checkpointEpoch > newest.epoch) {
-      throw new HyphaError(
-        'HYPHA_CORRUPT',
-        `Both copies of the newest superblock in ${path} are damaged (epoch ${record.checkpointEpoch}, offset ${(record.checkpointEpoch & 1) * 8192}); the older one no longer describes the file. Restore from a backup`,
-      )
-    }
+  const { lostOffset } = superblocks
+  if (lostOffset === undefined) return newest
+  const lost = `Both copies of a superblock in ${path} are damaged (offset ${lostOffset})`
+  let epoch: number
+  try {
+    epoch = newestCompletion(log, newest)
+  } catch (error) {
+    if (!isHyphaError(error, 'HYPHA_CORRUPT')) throw error
+    throw new HyphaError('HYPHA_CORRUPT', `${lost}, and the other one needs what the log does not give: ${error.message}`, { cause: error })
   }
-  return newest
+  if (epoch <= newest.epoch) return newest
+  throw new HyphaError(
+    'HYPHA_CORRUPT',
+    `${lost}; it was the newest (epoch ${epoch}), and the other one no longer describes the file. Restore from a backup`,
+  )
+}
+
+/** The largest epoch that the log calls complete, from where the superblock's recovery begins; 0 for none. */
+function newestCompletion(log: Omit<LogReaderOptions, 'from'>, superblock: Superblock): number {
+  const reader = new LogReader({ ...log, from: superblock.redo })
+  let epoch = 0
+  while (reader.next()) {
+    if (reader.record.type === RECORD_CHECKPOINT) epoch = Math.max(epoch, reader.record.checkpointEpoch)
+  }
+  return epoch
 }
 
 export { readSuperblocks }
@@ -70,29 +83,14 @@ export function recover(core: Core, superblock: Superblock | undefined, segmentB
   f64[L.VERSION_FLOOR_F] = superblock.sequence
   f64[L.CLOCK_F] = superblock.clock
   countFreeBlocks(core)
-  settleSuperblocks(core.file.file, superblock, () => wasCompleted(core, superblock))
+  const { files, logDirectory } = core.options
+  const log = { files, directory: logDirectory, databaseId: superblock.databaseId }
+  settleSuperblocks(core.file.file, superblock, () => newestCompletion(log, superblock) >= superblock.epoch)
   const replay = replayLog(core, superblock)
   core.versions.dropAll()
   Atomics.store(i32, L.GHOST_SWEEP_I, 1)
   faultPoint('recovery.replayed')
   return begin(core, superblock, segmentBytes, replay)
-}
-
-/** True when the log says that the superblock's checkpoint was complete. */
-function wasCompleted(core: Core, superblock: Superblock): boolean {
-  const reader = new LogReader({
-    files: core.options.files,
-    directory: core.options.logDirectory,
-    databaseId: superblock.databaseId,
-    from: superblock.redo,
-  })
-  while (reader.next()) {
-    const { record } = reader
-    if (record.type !== RECORD_CHECKPOINT || record.checkpointEpoch !== superblock.epoch) continue
-    reader.close()
-    return true
-  }
-  return false
 }
 
 function countFreeBlocks(core: Core): void {

@@ -4,6 +4,7 @@
  *
  * Trees are walked under the commit latch, one table at a time: writers wait for as long as one table takes.
  */
+import type { BTree } from '../index/b-tree.js'
 import { referencedLength } from '../index/overflow.js'
 import { verifyLog } from '../log/verify.js'
 import * as L from '../memory/layout.js'
@@ -49,40 +50,41 @@ export async function verifyEngine(core: Core, paths: DatabasePaths): Promise<Ve
     limit: core.ring.durable,
   })
   for (const fault of log.faults) faults.push({ file: fault.file, offset: fault.offset, what: fault.message })
-  const blocks = await verifyBlocks(core, paths, faults)
-  const trees = await verifyTrees(core, paths, faults)
+  const { blocks, damaged } = await verifyBlocks(core)
+  const trees = await verifyTrees(core, paths, damaged, faults)
   return { faults, ...trees, blocks, logRecords: log.records, logBytes: log.bytes }
 }
 
 /** Every block that a page names: readable, whole, and of that page. */
-async function verifyBlocks(core: Core, paths: DatabasePaths, faults: VerifyFault[]): Promise<number> {
+async function verifyBlocks(core: Core): Promise<{ blocks: number; damaged: { page: number; offset: number }[] }> {
   const { region, pool, file } = core
   const image = new PageMemory(new ArrayBuffer(pool.pageSize))
-  let checked = 0
+  const damaged: { page: number; offset: number }[] = []
+  let blocks = 0
   for (let page = 1; page < (region.control.i32[L.PAGE_LIMIT_I] as number); page++) {
     const block = Atomics.load(region.blockOf, page)
     if (block === 0) continue
     const good = file.read(block, image.u8) && imageIsGood(image, page, pool.pageSize)
     // Written anew or freed while it was read: the next image was checked when it was made.
-    if (!good && Atomics.load(region.blockOf, page) === block) {
-      faults.push({ file: paths.data, offset: block * pool.pageSize, page, what: `the block of page ${page} is damaged` })
-    }
-    if (++checked % BLOCKS_AT_ONCE === 0) await turn()
+    if (!good && Atomics.load(region.blockOf, page) === block) damaged.push({ page, offset: block * pool.pageSize })
+    if (++blocks % BLOCKS_AT_ONCE === 0) await turn()
   }
-  return checked
+  return { blocks, damaged }
 }
 
 async function verifyTrees(
   core: Core,
   paths: DatabasePaths,
+  damaged: readonly { page: number; offset: number }[],
   faults: VerifyFault[],
 ): Promise<{ pages: number; tables: number; rows: number }> {
   const { commit, checkpoint } = core.latches
   const owned = new Map<number, number>()
+  const before = faults.length
   let rows = 0
   const own = (page: number, table: number): void => {
-    const before = owned.get(page)
-    if (before !== undefined) faults.push({ file: paths.data, page, table, what: `page ${page} belongs to tables ${before} and ${table}` })
+    const other = owned.get(page)
+    if (other !== undefined) faults.push({ file: paths.data, page, table, what: `page ${page} belongs to tables ${other} and ${table}` })
     owned.set(page, table)
   }
   checkpoint.acquire(core.options.busyTimeoutMs)
@@ -95,9 +97,11 @@ async function verifyTrees(
         { tableId: ROOTS_TABLE, root: ROOTS_ROOT },
         ...core.trees.allRoots(),
       ]
-      for (const { tableId } of tables) rows += verifyTree(core, paths, tableId, faults, own)
-      ownKeptValues(core, own)
-      verifyOwnership(core, paths, owned, faults)
+      for (const { tableId, root } of tables) rows += verifyTree(core, paths, tableId, root, faults, own)
+      ownKeptValues(core, paths, faults, own)
+      for (const { page, offset } of damaged) faults.push(damagedBlock(paths, page, offset, owned.get(page)))
+      // Where a page cannot be read, nobody knows what it owned.
+      verifyOwnership(core, paths, owned, faults.length === before, faults)
       return { pages: owned.size, tables: tables.length - 2, rows }
     } finally {
       commit.release()
@@ -108,18 +112,34 @@ async function verifyTrees(
   }
 }
 
+function damagedBlock(paths: DatabasePaths, page: number, offset: number, table: number | undefined): VerifyFault {
+  const what = `the block of page ${page} is damaged`
+  return { file: paths.data, offset, page, ...(table === undefined ? {} : { table }), what }
+}
+
 function verifyTree(
   core: Core,
   paths: DatabasePaths,
   tableId: number,
+  root: number,
   faults: VerifyFault[],
   own: (page: number, table: number) => void,
 ): number {
-  const tree = core.trees.of(tableId)
+  const fault = (page: number, what: string): void => {
+    const offset = (core.region.blockOf[page] ?? 0) * core.pool.pageSize
+    faults.push({ file: paths.data, table: tableId, page, ...(offset === 0 ? {} : { offset }), what })
+  }
+  let tree: BTree | undefined
+  try {
+    tree = core.trees.of(tableId)
+  } catch (error) {
+    own(root, tableId)
+    fault(root, `the root cannot be read: ${(error as Error).message}`)
+  }
   if (tree === undefined) return 0
   const values: Buffer[] = []
   const result = tree.check(
-    fault => faults.push({ file: paths.data, table: tableId, page: fault.pageId, what: fault.what }),
+    ({ pageId, what }) => fault(pageId, what),
     reference => values.push(Buffer.from(reference)),
   )
   for (const page of result.pages) own(page, tableId)
@@ -135,23 +155,29 @@ function verifyValue(
   faults: VerifyFault[],
   own: (page: number, table: number) => void,
 ): void {
+  const pages: number[] = []
   try {
-    for (const page of core.overflow.pagesOf(reference)) own(page, table)
+    core.overflow.pagesOf(reference, pages)
     const value = core.overflow.read(reference)
     if (value.length !== referencedLength(reference)) throw new Error('its length differs from the reference')
   } catch (error) {
     faults.push({ file: paths.data, table, what: `a large value cannot be read: ${(error as Error).message}` })
   }
+  for (const page of pages) own(page, table)
 }
 
-/** Large values of old versions, in the ring and kept beyond it, own their pages too. */
-function ownKeptValues(core: Core, own: (page: number, table: number) => void): void {
-  for (const { tableId, reference } of core.versions.references()) {
-    for (const page of core.overflow.pagesOf(reference)) own(page, tableId)
+/** Large values of old versions own their pages too. */
+function ownKeptValues(core: Core, paths: DatabasePaths, faults: VerifyFault[], own: (page: number, table: number) => void): void {
+  try {
+    for (const { tableId, reference } of core.versions.references()) {
+      for (const page of core.overflow.pagesOf(reference)) own(page, tableId)
+    }
+  } catch (error) {
+    faults.push({ file: paths.data, what: `old versions cannot be read: ${(error as Error).message}` })
   }
 }
 
-function verifyOwnership(core: Core, paths: DatabasePaths, owned: Map<number, number>, faults: VerifyFault[]): void {
+function verifyOwnership(core: Core, paths: DatabasePaths, owned: Map<number, number>, allAreKnown: boolean, faults: VerifyFault[]): void {
   const { pageState, blockOf, blockState, control } = core.region
   const limit = control.i32[L.PAGE_LIMIT_I] as number
   const blocks = new Map<number, number>()
@@ -159,7 +185,7 @@ function verifyOwnership(core: Core, paths: DatabasePaths, owned: Map<number, nu
     const state = pageState[page] as number
     const table = owned.get(page)
     const inUse = state > 0 && state < PAGE_FREED
-    if (inUse && table === undefined) faults.push({ file: paths.data, page, what: `page ${page} is in use and belongs to nothing` })
+    if (allAreKnown && inUse && table === undefined) faults.push({ file: paths.data, page, what: `page ${page} is in use and belongs to nothing` })
     if (!inUse && table !== undefined) faults.push({ file: paths.data, page, table, what: `page ${page} of table ${table} counts as free (state ${state})` })
     const block = blockOf[page] as number
     if (block === 0 || state >= PAGE_RESERVED) continue

@@ -159,10 +159,9 @@ export class OverflowValues {
     }
   }
 
-  /** All pages of a value, lists included. For the repairer, and for verify. */
-  pagesOf(reference: Uint8Array): number[] {
+  /** All pages of a value, lists included. For the repairer, and for verify. `pages` has those before a damaged one. */
+  pagesOf(reference: Uint8Array, pages: number[] = []): number[] {
     const { root, level, id } = decode(reference)
-    const pages: number[] = []
     this.#collect(root, level, 0, id, pages)
     return pages
   }

@@ -27,7 +27,7 @@
  *
  * Invariants
  * 1. A file gets its final name only when its header is synced, and the directory is synced before any record in it is
- *    written. So a bad header under a final name is damage, never the trace of a power loss.
+ *    written. So a bad header or a short file under a final name is damage, never the trace of a power loss.
  * 2. A file becomes a spare, and the directory is synced, before its header is overwritten. So a file under a final name
  *    has the header that belongs to this name.
  * 3. Numbers are never used twice: nobody who was away can take a new segment for an old one.
@@ -165,6 +165,16 @@ export function readSegmentHeader(handle: FileHandle, databaseId?: Uint8Array): 
   return decodeSegmentHeader(bytes.subarray(0, length), handle.path, databaseId)
 }
 
+/** A segment has its whole size before it has its name: a shorter file has lost what it held. */
+function checkSize(handle: FileHandle, header: SegmentHeader): void {
+  const size = handle.size()
+  if (size >= SEGMENT_HEADER_BYTES + header.payload) return
+  throw new HyphaError(
+    'HYPHA_CORRUPT',
+    `Log segment ${handle.path} ends at offset ${size}, and has ${SEGMENT_HEADER_BYTES + header.payload} bytes by its header: run 'hypha verify', and restore from a backup`,
+  )
+}
+
 /** A segment as it counts: what a later run has made void is cut off. */
 export interface Segment {
   readonly header: SegmentHeader
@@ -215,7 +225,9 @@ export function listSegments(files: FileSystem, directory: string, databaseId?: 
     try {
       const handle = files.open(path, { readOnly: true })
       try {
-        headers.push({ header: readSegmentHeader(handle, databaseId), path })
+        const header = readSegmentHeader(handle, databaseId)
+        checkSize(handle, header)
+        headers.push({ header, path })
       } finally {
         handle.close()
       }

@@ -102,8 +102,8 @@ function decode(bytes: Buffer, path: string): Copy {
 export interface Superblocks {
   /** Valid ones, newest first. */
   readonly valid: Superblock[]
-  /** True when a slot cannot be read in either copy: blank ones are found where the first recovery is still to come. */
-  readonly oneIsLost: boolean
+  /** Where a slot is that cannot be read in either copy; a blank one is found where the first recovery is still to come. */
+  readonly lostOffset: number | undefined
   /** What is wrong with single copies, for `verify`. */
   readonly faults: { offset: number; what: string }[]
 }
@@ -112,7 +112,7 @@ export interface Superblocks {
 export function readSuperblocks(file: FileHandle): Superblocks {
   const valid: Superblock[] = []
   const faults: { offset: number; what: string }[] = []
-  let oneIsLost = false
+  let lostOffset: number | undefined
   for (let slot = 0; slot < 2; slot++) {
     const copies = [0, 1].map(copy => {
       const offset = (slot * 2 + copy) * SUPERBLOCK_BYTES
@@ -123,7 +123,7 @@ export function readSuperblocks(file: FileHandle): Superblocks {
     })
     const good = copies.filter((copy): copy is Superblock => typeof copy === 'object').sort((a, b) => b.epoch - a.epoch)[0]
     if (good !== undefined) valid.push(good)
-    else oneIsLost = true
+    else lostOffset = slot * 2 * SUPERBLOCK_BYTES
   }
   valid.sort((a, b) => b.epoch - a.epoch)
   if (valid.length === 0) {
@@ -132,7 +132,7 @@ export function readSuperblocks(file: FileHandle): Superblocks {
       `${file.path} has no readable superblock at offset 0: it is no HyphaDB data file, or its beginning is damaged. Restore from a backup`,
     )
   }
-  return { valid, oneIsLost, faults }
+  return { valid, lostOffset, faults }
 }
 
 /**

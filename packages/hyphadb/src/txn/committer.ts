@@ -110,6 +110,7 @@ export class Committer {
    */
   commit(operations: readonly Operation[], validate: (() => boolean) | undefined, tryOnly = false): Committed | undefined {
     const { parts } = this
+    this.#faultIn(operations)
     this.#spillLargeValues(operations)
     try {
       const bytes = this.#encode(operations)
@@ -124,6 +125,14 @@ export class Committer {
         operation.overflow = undefined
       }
     }
+  }
+
+  /**
+   * Brings the leaves that will change into memory: nobody waits for the disk under the latch, and a page that cannot be
+   * read fails its own writer, before there is anything in the log that could never be applied.
+   */
+  #faultIn(operations: readonly Operation[]): void {
+    for (const { tableId, key } of operations) this.parts.trees.of(tableId)?.sequenceOf(key, key.length)
   }
 
   #spillLargeValues(operations: readonly Operation[]): void {
