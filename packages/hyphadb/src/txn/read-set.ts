@@ -9,7 +9,8 @@ import type { LogRing } from '../log/ring.js'
 import { RECORD_BAD, RECORD_COMMIT, RecordHeader } from '../log/record.js'
 import { OPERATION_DELETE, OPERATION_PUT, OperationDecoder } from '../log/operation-decoder.js'
 import type { KeyRange } from './api.js'
-import { isWithin, keyName, type WriteSet } from './write-set.js'
+import { KeySet } from './key-sets.js'
+import { isWithin, type WriteSet } from './write-set.js'
 import type { Trees } from './trees.js'
 
 export interface RangeRead {
@@ -22,19 +23,17 @@ const LONG = 32
 const NOTHING = new Uint8Array(0)
 
 export class ReadSet {
-  /** Keys by table, as latin1 texts: cheap to collect for every read, made into bytes only to be validated. */
-  readonly #points = new Map<number, Set<string>>()
+  readonly #points = new Map<number, KeySet>()
   readonly #ranges: RangeRead[] = []
   #size = 0
 
   point(tableId: number, key: Uint8Array): void {
     let table = this.#points.get(tableId)
     if (table === undefined) {
-      table = new Set()
+      table = new KeySet()
       this.#points.set(tableId, table)
     }
-    table.add(keyName(key))
-    this.#size++
+    if (table.add(key)) this.#size++
   }
 
   range(read: RangeRead): void {
@@ -51,10 +50,7 @@ export class ReadSet {
     for (const [tableId, keys] of this.#points) {
       const tree = trees.of(tableId)
       if (tree === undefined) continue
-      for (const name of keys) {
-        const key = Buffer.from(name, 'latin1')
-        if (tree.sequenceOf(key, key.length) > sequence) return false
-      }
+      for (const key of keys) if (tree.sequenceOf(key, key.length) > sequence) return false
     }
     for (const { tableId, range } of this.#ranges) {
       const low = range.gt ?? range.gte ?? NOTHING
@@ -94,7 +90,7 @@ export class ReadSet {
   }
 
   #touches(tableId: number, key: Uint8Array, writes: WriteSet): boolean {
-    if (this.#points.get(tableId)?.has(keyName(key)) === true) return true
+    if (this.#points.get(tableId)?.has(key) === true) return true
     if (writes.find(tableId, key) !== undefined) return true
     return this.#ranges.some(read => read.tableId === tableId && isWithin(key, read.range))
   }
