@@ -20,7 +20,7 @@ const TMPFS = 0x01021994
 const CACHE_BYTES = 512 << 20
 const CACHE_BYTES_MIN = 8 << 20
 /** What a Node process needs for itself under a limit on all of its memory. */
-const PROCESS_BYTES = 80 << 20
+const PROCESS_BYTES = 128 << 20
 
 export interface BenchOptions {
   readonly scale: Scale
@@ -49,7 +49,6 @@ export class Bench {
     this.place = statfsSync(this.root).type === TMPFS ? 'tmpfs: nothing here is durable' : 'disk'
   }
 
-
   get importedFile(): string {
     return this.file === undefined ? 'none' : this.file.real ? 'price-paid-real.csv' : 'made up by hypha sample'
   }
@@ -71,9 +70,11 @@ export class Bench {
   private async workload(workload: Workload): Promise<Row> {
     const { scale, progress } = this.options
     const values = new Map<string, number[]>()
+    const cpu = new Map<string, number[]>()
     const extras = new Map<string, Outcome['extra']>()
     const failures = new Map<string, string>()
-    const limit = workload.largerThanCache === true ? MemoryLimit.create(this.cacheBytes(workload) + PROCESS_BYTES) : undefined
+    const limit =
+      workload.largerThanCache === true ? MemoryLimit.create(this.cacheBytes(workload) + PROCESS_BYTES) : undefined
     try {
       for (let round = 0; round < scale.rounds; round++) {
         for (const store of this.order(workload)) {
@@ -82,6 +83,7 @@ export class Bench {
           try {
             const outcome = await this.measure(workload, store, limit)
             values.set(store, [...(values.get(store) ?? []), outcome.value])
+            if (outcome.cpuMicros !== undefined) cpu.set(store, [...(cpu.get(store) ?? []), outcome.cpuMicros])
             if (outcome.extra !== undefined) extras.set(store, outcome.extra)
           } catch (error) {
             failures.set(store, error instanceof Error ? error.message : String(error))
@@ -91,7 +93,7 @@ export class Bench {
     } finally {
       limit?.remove()
     }
-    return rowOf(workload, this.settings(workload, limit !== undefined), values, extras, failures)
+    return rowOf(workload, this.settings(workload, limit !== undefined), { values, cpu, extras, failures })
   }
 
   /** Ours stands between the peers, so that both sides see the same moments. */
@@ -158,7 +160,8 @@ export class Bench {
     const { timeoutMs } = this.options.scale
     if (typeof workload.job !== 'string') return this.import(workload.job.importBatch)
     const { job } = workload
-    const directory = workload.data === 'none' ? this.newDirectory() : await this.prepare(workload.data, store, workload.durability)
+    const directory =
+      workload.data === 'none' ? this.newDirectory() : await this.prepare(workload.data, store, workload.durability)
     if (workload.cold === true || workload.largerThanCache === true) forget(directory)
     const tasks = Array.from({ length: workload.processes ?? 1 }, () => this.task(workload, store, directory, job))
     const beside = workload.beside === undefined ? [] : [this.task(workload, store, directory, workload.beside)]
@@ -170,8 +173,7 @@ export class Bench {
     })
     if (workload.data === 'none') rmSync(directory, { recursive: true, force: true })
     const value = outcomes.reduce((sum, outcome) => sum + outcome.value, 0)
-    const { extra } = outcomes[0]!
-    return extra === undefined ? { value } : { value, extra }
+    return { ...outcomes[0]!, value }
   }
 
   private async import(batch: number): Promise<Outcome> {

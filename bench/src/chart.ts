@@ -23,12 +23,18 @@ export function barChart(rows: readonly Row[], caption: string): string {
   for (const row of rows) {
     const bars = barsOf(row)
     if (bars.length < 2) continue
-    parts.push(`<text x="${LABEL - 12}" y="${y + 11}" text-anchor="end" font-weight="600">${escaped(row.workload)}</text>`)
-    parts.push(`<text x="${LABEL - 12}" y="${y + 26}" text-anchor="end" fill="#666">${escaped(row.unit)}${row.better === 'less' ? ', less is better' : ''}</text>`)
+    parts.push(
+      `<text x="${LABEL - 12}" y="${y + 11}" text-anchor="end" font-weight="600">${escaped(row.workload)}</text>`,
+    )
+    parts.push(
+      `<text x="${LABEL - 12}" y="${y + 26}" text-anchor="end" fill="#666">${escaped(row.unit)}${row.better === 'less' ? ', less is better' : ''}</text>`,
+    )
     const most = Math.max(...bars.map(bar => bar.score))
     for (const { store, value, score } of bars) {
       const length = Math.max(1, ((WIDTH - LABEL - FIGURES) * score) / most)
-      parts.push(`<rect x="${LABEL}" y="${y}" width="${length.toFixed(1)}" height="${BAR}" fill="${COLOURS[store] ?? '#999'}"/>`)
+      parts.push(
+        `<rect x="${LABEL}" y="${y}" width="${length.toFixed(1)}" height="${BAR}" fill="${COLOURS[store] ?? '#999'}"/>`,
+      )
       parts.push(`<text x="${(LABEL + length + 6).toFixed(1)}" y="${y + 11}">${figure(value)}</text>`)
       y += BAR + GAP
     }

@@ -70,7 +70,15 @@ export interface Sale {
 }
 
 export const TOWNS = 500
-const STREETS = ['HIGH STREET', 'STATION ROAD', 'CHURCH LANE', 'VICTORIA ROAD', 'MILL LANE', 'THE CRESCENT', 'GREEN LANE']
+const STREETS = [
+  'HIGH STREET',
+  'STATION ROAD',
+  'CHURCH LANE',
+  'VICTORIA ROAD',
+  'MILL LANE',
+  'THE CRESCENT',
+  'GREEN LANE',
+]
 const TYPES = ['D', 'S', 'T', 'F', 'O']
 
 export const townName = (number: number): string => `TOWN ${String(number).padStart(4, '0')}`

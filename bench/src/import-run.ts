@@ -1,7 +1,7 @@
 /** The command line's import of the price-paid file: the article's measure, and the main job. */
 import { spawnSync } from 'node:child_process'
-import { createReadStream, createWriteStream, existsSync } from 'node:fs'
 import { once } from 'node:events'
+import { createReadStream, createWriteStream, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'

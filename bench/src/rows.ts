@@ -1,6 +1,6 @@
 /** A row of the result, as JSON has it. */
 import type { Outcome } from './jobs/job.js'
-import { type Sample, sampleOf } from './statistics.js'
+import { median, type Sample, sampleOf } from './statistics.js'
 import type { Target, Workload } from './workloads.js'
 
 export interface Row {
@@ -15,6 +15,8 @@ export interface Row {
   readonly best: string | null
   /** Ours to the best peer's, over 1 where we are faster; null without a peer. */
   readonly ratio: number | null
+  /** Median processor time of one operation, in microseconds, all threads of the process added. */
+  readonly cpuMicros: Readonly<Record<string, number>>
   /** Smallest and largest figure of each. */
   readonly spread: Readonly<Record<string, { min: number; max: number; runs: number }>>
   readonly settings: Readonly<Record<string, string>>
@@ -28,19 +30,26 @@ export interface Row {
   readonly failures: Readonly<Record<string, string>>
 }
 
+/** Everything that the runs of one workload gave, by store. */
+export interface Measured {
+  readonly values: ReadonlyMap<string, readonly number[]>
+  readonly cpu: ReadonlyMap<string, readonly number[]>
+  readonly extras: ReadonlyMap<string, Outcome['extra']>
+  readonly failures: ReadonlyMap<string, string>
+}
+
 export function rowOf(
   workload: Workload,
   settings: Readonly<Record<string, string>>,
-  values: ReadonlyMap<string, readonly number[]>,
-  extras: ReadonlyMap<string, Outcome['extra']>,
-  failures: ReadonlyMap<string, string>,
+  { values, cpu, extras, failures }: Measured,
 ): Row {
   const samples = new Map<string, Sample>([...values].map(([store, each]) => [store, sampleOf(each)]))
   const peers: Record<string, number> = {}
   for (const [store, { median }] of samples) if (store !== 'hypha') peers[store] = median
   const ours = samples.get('hypha')?.median ?? null
   const best = bestOf(peers, workload.better)
-  const ratio = ours === null || best === null ? null : workload.better === 'more' ? ours / peers[best]! : peers[best]! / ours
+  const ratio =
+    ours === null || best === null ? null : workload.better === 'more' ? ours / peers[best]! : peers[best]! / ours
   return {
     workload: workload.name,
     unit: workload.unit,
@@ -49,6 +58,7 @@ export function rowOf(
     peers,
     best,
     ratio,
+    cpuMicros: Object.fromEntries([...cpu].map(([store, each]) => [store, median(each)])),
     spread: Object.fromEntries([...samples].map(([store, { min, max, runs }]) => [store, { min, max, runs }])),
     settings,
     target: workload.target ?? null,

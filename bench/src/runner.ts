@@ -2,8 +2,8 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { FromChild, ToChild } from './child.js'
-import type { MemoryLimit } from './memory-limit.js'
 import type { Outcome, Task } from './jobs/job.js'
+import type { MemoryLimit } from './memory-limit.js'
 
 const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))
 

@@ -20,10 +20,13 @@ function cells(row: Row): string[] {
     targetText(row.target),
     reached,
     wide,
+    STORES.map(store => row.cpuMicros[store])
+      .map(each => (each === undefined ? '–' : figure(each)))
+      .join(' · '),
   ]
 }
 
-const HEAD = ['workload', 'unit', ...STORES, 'ratio', 'target', 'reached', 'spread of hypha']
+const HEAD = ['workload', 'unit', ...STORES, 'ratio', 'target', 'reached', 'spread of hypha', 'CPU µs each']
 
 export function markdownTable(rows: readonly Row[]): string {
   const line = (columns: readonly string[]): string => `| ${columns.join(' | ')} |`
@@ -35,7 +38,12 @@ export function plainTable(rows: readonly Row[]): string {
   const table = [HEAD, ...rows.map(cells)]
   const widths = HEAD.map((_, column) => Math.max(...table.map(line => line[column]!.length)))
   return table
-    .map(line => line.map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join('  ').trimEnd())
+    .map(line =>
+      line
+        .map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
+        .join('  ')
+        .trimEnd(),
+    )
     .join('\n')
 }
 
@@ -54,6 +62,8 @@ export const rowText = (row: Row): string => cells(row).join('  ')
 export function remarks(rows: readonly Row[]): string[] {
   return rows.flatMap(row => [
     ...(row.note === null ? [] : [`${row.workload}: ${row.note}`]),
-    ...Object.entries(row.failures).map(([store, reason]) => `${row.workload}: no figure for ${store}: ${reason.split('\n')[0]}`),
+    ...Object.entries(row.failures).map(
+      ([store, reason]) => `${row.workload}: no figure for ${store}: ${reason.split('\n')[0]}`,
+    ),
   ])
 }

@@ -289,7 +289,7 @@ export const SCALES: Readonly<Record<Scale['name'], Scale>> = {
     name: 'quick',
     rows: 100_000,
     documents: 20_000,
-    largeRows: 50_000,
+    largeRows: 150_000,
     importRecords: Number.POSITIVE_INFINITY,
     seconds: 0.25,
     warmSeconds: 0.15,

@@ -1,6 +1,6 @@
 /** Jobs over documents. */
 import { makeSale, Picks, type Sale, saleId, TOWNS, townName } from '../data.js'
-import { type Job, rate, rateOfShort } from './job.js'
+import { type Job, Meter, repeat, repeatShort } from './job.js'
 
 /** Documents of a transaction in bulk. */
 const BULK_DOCUMENTS = 100
@@ -14,15 +14,15 @@ export const bulkDocuments: Job = async (kind, task, conductor) => {
   }
   const store = await kind.openDocuments(task)
   await conductor.ready()
-  const start = performance.now()
+  const meter = new Meter()
   for (const batch of batches) {
     const written = store.writeMany(batch)
     if (written instanceof Promise) await written
   }
   await store.settled()
-  const value = (task.rows / (performance.now() - start)) * 1000
+  const outcome = meter.outcome(task.rows)
   await store.close()
-  return { value }
+  return outcome
 }
 
 export const getDocument: Job = async (kind, task, conductor) => {
@@ -39,11 +39,12 @@ export const getDocument: Job = async (kind, task, conductor) => {
     if (sale === undefined) throw new Error(`${kind.name} has lost the document ${id}`)
     sum += sale.price
   }
-  rateOfShort(task.warmSeconds, operate)
+  repeatShort(new Meter(), task.warmSeconds, operate)
   await conductor.ready()
-  const value = rateOfShort(task.seconds, operate)
+  const meter = new Meter()
+  const outcome = meter.outcome(repeatShort(meter, task.seconds, operate), { sum })
   await store.close()
-  return { value, extra: { sum } }
+  return outcome
 }
 
 export const query: Job = async (kind, task, conductor) => {
@@ -65,10 +66,11 @@ export const query: Job = async (kind, task, conductor) => {
   }
   for (let i = 0; i < questions.length; i++) await operate(i)
   if (found === 0) throw new Error(`${kind.name} found nothing`)
-  await rate(task.warmSeconds, operate)
+  await repeat(new Meter(), task.warmSeconds, operate)
   await conductor.ready()
   found = asked = 0
-  const value = await rate(task.seconds, operate)
+  const meter = new Meter()
+  const outcome = meter.outcome(await repeat(meter, task.seconds, operate), { documentsPerQuery: found / asked })
   await store.close()
-  return { value, extra: { documentsPerQuery: found / asked } }
+  return outcome
 }

@@ -16,6 +16,8 @@ export interface Task extends StoreOptions {
 export interface Outcome {
   /** In the workload's unit. */
   readonly value: number
+  /** Processor time of one operation, in microseconds. */
+  readonly cpuMicros?: number
   /** Anything else worth telling. */
   readonly extra?: Readonly<Record<string, number>>
 }
@@ -33,34 +35,52 @@ export type Job = (kind: StoreKind, task: Task, conductor: Conductor) => Promise
 /** Operations between two looks at the clock. */
 const SLICE = 64
 
-/** Calls `operate` for so long; gives calls a second. */
-export async function rate(seconds: number, operate: (count: number) => unknown): Promise<number> {
-  const start = performance.now()
-  const end = start + seconds * 1000
-  let count = 0
-  let now = start
-  do {
-    const slice = now === start ? 1 : SLICE
-    for (let i = 0; i < slice; i++) {
-      const result = operate(count++)
-      if (result instanceof Promise) await result
-      if (slice > 1 && (count & 7) === 0 && (now = performance.now()) >= end) break
+/** Counts a stretch of time, by the clock and in processor time of the whole process, threads included. */
+export class Meter {
+  private readonly start = performance.now()
+  private readonly cpu = process.cpuUsage()
+
+  passed(seconds: number): boolean {
+    return performance.now() - this.start >= seconds * 1000
+  }
+
+  /** Calls a second, and the processor time of each: the figure that other work on the machine hardly touches. */
+  outcome(count: number, extra?: Readonly<Record<string, number>>): Outcome {
+    const { user, system } = process.cpuUsage(this.cpu)
+    return {
+      value: (count / (performance.now() - this.start)) * 1000,
+      cpuMicros: (user + system) / count,
+      ...(extra === undefined ? {} : { extra }),
     }
-    now = performance.now()
-  } while (now < end)
-  return (count / (now - start)) * 1000
+  }
 }
 
-/** The same for calls that are never promises and short: nothing between them but the call. */
-export function rateOfShort(seconds: number, operate: () => void): number {
-  const start = performance.now()
-  const end = start + seconds * 1000
+/** Calls `operate` for so long; gives the number of calls. */
+export async function repeat(meter: Meter, seconds: number, operate: (count: number) => unknown): Promise<number> {
   let count = 0
-  let now = start
+  do {
+    const result = operate(count++)
+    if (result instanceof Promise) await result
+  } while ((count & 7) !== 0 || !meter.passed(seconds))
+  return count
+}
+
+/** The same for long calls: the clock is looked at after each of them. */
+export async function repeatLong(meter: Meter, seconds: number, operate: (count: number) => unknown): Promise<number> {
+  let count = 0
+  do {
+    const result = operate(count++)
+    if (result instanceof Promise) await result
+  } while (!meter.passed(seconds))
+  return count
+}
+
+/** The same for calls that are short and never promises: nothing between them but the call. */
+export function repeatShort(meter: Meter, seconds: number, operate: () => void): number {
+  let count = 0
   do {
     for (let i = 0; i < SLICE; i++) operate()
     count += SLICE
-    now = performance.now()
-  } while (now < end)
-  return (count / (now - start)) * 1000
+  } while (!meter.passed(seconds))
+  return count
 }

@@ -1,7 +1,7 @@
 /** Jobs that read rows. */
 import { Picks, randomKey, sequentialKey } from '../data.js'
 import type { KeyValueStore } from '../stores/store.js'
-import { type Job, rate, rateOfShort, type Task } from './job.js'
+import { type Job, Meter, repeatLong, repeatShort, type Task } from './job.js'
 
 /** Keys to ask for, made before the clock runs; asked for again and again when there are fewer than questions. */
 const PREPARED_KEYS = 200_000
@@ -26,11 +26,12 @@ function getting(keyOf: (row: number) => Buffer, way: 'get' | 'borrow', load: bo
       bytes += value[0] as number
     }
     const operate = look(way === 'get' ? key => store.get(key) : key => store.borrow(key))
-    rateOfShort(task.warmSeconds, operate)
+    repeatShort(new Meter(), task.warmSeconds, operate)
     await conductor.ready()
-    const value = rateOfShort(task.seconds, operate)
+    const meter = new Meter()
+    const outcome = meter.outcome(repeatShort(meter, task.seconds, operate), { bytes })
     await store.close()
-    return { value, extra: { bytes } }
+    return outcome
   }
 }
 
@@ -49,9 +50,10 @@ export const scan: Job = async (kind, task, conductor) => {
   await scanOnce(store, task)
   await scanOnce(store, task)
   await conductor.ready()
-  const value = (await rate(task.seconds, () => scanOnce(store, task))) * task.rows
+  const meter = new Meter()
+  const outcome = meter.outcome((await repeatLong(meter, task.seconds, () => scanOnce(store, task))) * task.rows)
   await store.close()
-  return { value }
+  return outcome
 }
 
 /** Milliseconds until an open database has answered its first question; the question's part is told apart. */

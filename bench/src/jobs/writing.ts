@@ -1,7 +1,7 @@
 /** Jobs that write rows. */
 import { KEY_BYTES, makeValues, Picks, randomKey, sequentialKey } from '../data.js'
 import type { KeyValueStore } from '../stores/store.js'
-import { type Job, type Outcome, rate, type Task } from './job.js'
+import { type Job, Meter, repeat, repeatLong, type Task } from './job.js'
 
 /** Rows of a transaction in bulk. */
 const BULK_ROWS = 1000
@@ -30,19 +30,13 @@ function bulk(keyOf: (row: number) => Buffer): Job {
     const values = makeValues(task.valueBytes)
     const store = await kind.openKeyValue(task)
     await conductor.ready()
-    const start = performance.now()
+    const meter = new Meter()
     await writeAll(store, keys, values)
     await store.settled()
-    const value = (task.rows / (performance.now() - start)) * 1000
-    const outcome = logged(store, 0, task.rows * (KEY_BYTES + task.valueBytes), value)
+    const outcome = meter.outcome(task.rows)
     await store.close()
     return outcome
   }
-}
-
-function logged(store: KeyValueStore, before: number, bytes: number, value: number): Outcome {
-  if (store.logBytes === undefined) return { value }
-  return { value, extra: { logBytesPerByte: (store.logBytes() - before) / bytes } }
 }
 
 export const bulkRandom: Job = bulk(randomKey)
@@ -60,11 +54,12 @@ export const write: Job = async (kind, task, conductor) => {
   const store = await kind.openKeyValue(task)
   await store.scan()
   const operate = (i: number): unknown => store.write(keys[i % keys.length]!, values[i % values.length]!)
-  await rate(task.warmSeconds, operate)
+  await repeat(new Meter(), task.warmSeconds, operate)
   await conductor.ready()
-  const value = await rate(task.seconds, operate)
+  const meter = new Meter()
+  const outcome = meter.outcome(await repeat(meter, task.seconds, operate))
   await store.close()
-  return { value }
+  return outcome
 }
 
 /** Several writers, each waiting for its own writes only. */
@@ -73,20 +68,21 @@ export const writeInFlight: Job = async (kind, task, conductor) => {
   const values = makeValues(task.valueBytes)
   const store = await kind.openKeyValue(task)
   await store.scan()
-  const run = async (seconds: number): Promise<number> => {
+  const run = async (meter: Meter, seconds: number): Promise<number> => {
     const writers = Array.from({ length: IN_FLIGHT }, (_, writer) =>
-      rate(seconds, i => {
+      repeatLong(meter, seconds, i => {
         const which = i * IN_FLIGHT + writer
         return store.write(keys[which % keys.length]!, values[which % values.length]!)
       }),
     )
     return (await Promise.all(writers)).reduce((sum, each) => sum + each, 0)
   }
-  await run(task.warmSeconds)
+  await run(new Meter(), task.warmSeconds)
   await conductor.ready()
-  const value = await run(task.seconds)
+  const meter = new Meter()
+  const outcome = meter.outcome(await run(meter, task.seconds))
   await store.close()
-  return { value }
+  return outcome
 }
 
 /** A thousand writes started one after the other, and then waited for. */
@@ -103,11 +99,12 @@ export const burst: Job = async (kind, task, conductor) => {
     }
     if (last instanceof Promise) await last
   }
-  await rate(task.warmSeconds, operate)
+  await repeatLong(new Meter(), task.warmSeconds, operate)
   await conductor.ready()
-  const value = (await rate(task.seconds, operate)) * BURST
+  const meter = new Meter()
+  const outcome = meter.outcome((await repeatLong(meter, task.seconds, operate)) * BURST)
   await store.close()
-  return { value }
+  return outcome
 }
 
 export const readModifyWrite: Job = async (kind, task, conductor) => {
@@ -115,11 +112,12 @@ export const readModifyWrite: Job = async (kind, task, conductor) => {
   const store = await kind.openKeyValue(task)
   await store.scan()
   const operate = (i: number): unknown => store.readModifyWrite?.(keys[i % keys.length]!)
-  await rate(task.warmSeconds, operate)
+  await repeat(new Meter(), task.warmSeconds, operate)
   await conductor.ready()
-  const value = await rate(task.seconds, operate)
+  const meter = new Meter()
+  const outcome = meter.outcome(await repeat(meter, task.seconds, operate))
   await store.close()
-  return { value }
+  return outcome
 }
 
 /** Writes at a steady pace until told to end. */
@@ -131,7 +129,10 @@ export const pacedWriter: Job = async (kind, task, conductor) => {
   const start = performance.now()
   let written = 0
   while (!conductor.stopped) {
-    const due = Math.min(((performance.now() - start) / 1000) * PACE_ROWS_PER_SECOND, written + PACE_ROWS_PER_SECOND / 10)
+    const due = Math.min(
+      ((performance.now() - start) / 1000) * PACE_ROWS_PER_SECOND,
+      written + PACE_ROWS_PER_SECOND / 10,
+    )
     while (written < due) {
       const from = written % (keys.length - PACE_BATCH)
       const some = store.writeMany(keys, values, from, from + PACE_BATCH)

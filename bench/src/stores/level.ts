@@ -23,7 +23,11 @@ async function openDirectory<V>(options: StoreOptions, encoding: 'buffer' | 'utf
 
 /** A synced write makes all before it durable. */
 const settled = (database: LevelDatabase<Buffer> | LevelDatabase<string>): Promise<void> =>
-  database.batch([{ type: 'put', key: 'zzz settled', value: '-' }], { sync: true, keyEncoding: 'utf8', valueEncoding: 'utf8' })
+  database.batch([{ type: 'put', key: 'zzz settled', value: '-' }], {
+    sync: true,
+    keyEncoding: 'utf8',
+    valueEncoding: 'utf8',
+  })
 
 async function openKeyValue(options: StoreOptions): Promise<KeyValueStore> {
   const database = await openDirectory<Buffer>(options, 'buffer')

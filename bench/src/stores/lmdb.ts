@@ -60,7 +60,7 @@ function openKeyValue(options: StoreOptions): KeyValueStore {
     },
     async readModifyWrite(key) {
       await root.transaction(() => {
-        const value = Buffer.from(root.getBinaryFast(key) as Buffer)
+        const value = root.getBinary(key) as Buffer
         value[0] = (value[0] as number) + 1
         void root.put(key, value)
       })
@@ -74,7 +74,11 @@ type PriceInTown = [town: string, price: number]
 
 function openDocuments(options: StoreOptions): DocumentStore {
   const root = loadLmdb().open<unknown, string>(options.directory, { ...rootOptions(options), maxDbs: 8 })
-  const sales = root.openDB<Sale, string>({ name: 'sales', encoding: 'msgpack', sharedStructuresKey: Symbol.for('structures') })
+  const sales = root.openDB<Sale, string>({
+    name: 'sales',
+    encoding: 'msgpack',
+    sharedStructuresKey: Symbol.for('structures'),
+  })
   const index = { dupSort: true, encoding: 'ordered-binary' }
   const byTown: LmdbDatabase<string, PriceInTown> = root.openDB({ name: 'by-town', ...index })
   const byPostcode: LmdbDatabase<string, string> = root.openDB({ name: 'by-postcode', ...index })

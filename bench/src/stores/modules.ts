@@ -40,7 +40,9 @@ export interface SqliteDatabase {
   pragma(source: string): unknown
   exec(source: string): unknown
   prepare(source: string): SqliteStatement
-  transaction<A extends unknown[]>(work: (...parameters: A) => void): {
+  transaction<A extends unknown[]>(
+    work: (...parameters: A) => void,
+  ): {
     (...parameters: A): void
     immediate(...parameters: A): void
   }

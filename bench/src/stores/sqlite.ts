@@ -34,9 +34,11 @@ function openKeyValue(options: StoreOptions): KeyValueStore {
   const select = database.prepare('SELECT value FROM rows WHERE key = ?').pluck()
   const upsert = database.prepare('INSERT OR REPLACE INTO rows VALUES (?, ?)')
   const everything = database.prepare('SELECT key, value FROM rows ORDER BY key').raw()
-  const writeMany = database.transaction((keys: readonly Buffer[], values: readonly Buffer[], from: number, to: number) => {
-    for (let i = from; i < to; i++) upsert.run(keys[i], values[i % values.length])
-  })
+  const writeMany = database.transaction(
+    (keys: readonly Buffer[], values: readonly Buffer[], from: number, to: number) => {
+      for (let i = from; i < to; i++) upsert.run(keys[i], values[i % values.length])
+    },
+  )
   const readModifyWrite = database.transaction((key: Buffer) => {
     const value = select.get(key) as Buffer
     value[0] = (value[0] as number) + 1
@@ -82,7 +84,9 @@ function openDocuments(options: StoreOptions): DocumentStore {
     CREATE INDEX IF NOT EXISTS by_postcode ON sales (postcode)`)
   const upsert = database.prepare(`INSERT OR REPLACE INTO sales VALUES (${COLUMNS.map(() => '?').join(', ')})`)
   const select = database.prepare('SELECT * FROM sales WHERE id = ?')
-  const query = database.prepare(`SELECT * FROM sales WHERE town = ? AND price >= ? ORDER BY price LIMIT ${QUERY_LIMIT}`)
+  const query = database.prepare(
+    `SELECT * FROM sales WHERE town = ? AND price >= ? ORDER BY price LIMIT ${QUERY_LIMIT}`,
+  )
   const writeMany = database.transaction((documents: readonly Sale[]) => {
     for (const { id, price, date, postcode, propertyType, newBuild, street, town, district, county } of documents) {
       upsert.run(id, price, date, postcode, propertyType, newBuild ? 1 : 0, street, town, district, county)
