@@ -36,9 +36,26 @@ export interface VerifyReport {
 }
 
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+const pause = (milliseconds: number): Promise<void> => new Promise(resolve => setTimeout(resolve, milliseconds))
 const BLOCKS_AT_ONCE = 256
 
+/** No checkpoint is made meanwhile: it would give up the blocks and log segments that are being looked at. */
 export async function verifyEngine(core: Core, paths: DatabasePaths): Promise<VerifyReport> {
+  const { checkpoint } = core.latches
+  const deadline = performance.now() + core.options.busyTimeoutMs
+  while (!checkpoint.tryAcquire()) {
+    const { owner } = checkpoint
+    if (owner !== 0 && !checkpoint.recoverFromDeath(owner) && performance.now() > deadline) throw checkpoint.busy(owner)
+    await pause(2)
+  }
+  try {
+    return await verifyQuietly(core, paths)
+  } finally {
+    checkpoint.release()
+  }
+}
+
+async function verifyQuietly(core: Core, paths: DatabasePaths): Promise<VerifyReport> {
   const faults: VerifyFault[] = []
   for (const { offset, what } of readSuperblocks(core.file.file).faults) faults.push({ file: paths.data, offset, what })
   await core.log.sync()
@@ -51,7 +68,7 @@ export async function verifyEngine(core: Core, paths: DatabasePaths): Promise<Ve
   })
   for (const fault of log.faults) faults.push({ file: fault.file, offset: fault.offset, what: fault.message })
   const { blocks, damaged } = await verifyBlocks(core)
-  const trees = await verifyTrees(core, paths, damaged, faults)
+  const trees = verifyTrees(core, paths, damaged, faults)
   return { faults, ...trees, blocks, logRecords: log.records, logBytes: log.bytes }
 }
 
@@ -72,43 +89,38 @@ async function verifyBlocks(core: Core): Promise<{ blocks: number; damaged: { pa
   return { blocks, damaged }
 }
 
-async function verifyTrees(
+function verifyTrees(
   core: Core,
   paths: DatabasePaths,
   damaged: readonly { page: number; offset: number }[],
   faults: VerifyFault[],
-): Promise<{ pages: number; tables: number; rows: number }> {
-  const { commit, checkpoint } = core.latches
+): { pages: number; tables: number; rows: number } {
+  const { commit } = core.latches
   const owned = new Map<number, number>()
   const before = faults.length
   let rows = 0
   const own = (page: number, table: number): void => {
     const other = owned.get(page)
-    if (other !== undefined) faults.push({ file: paths.data, page, table, what: `page ${page} belongs to tables ${other} and ${table}` })
+    if (other !== undefined)
+      faults.push({ file: paths.data, page, table, what: `page ${page} belongs to tables ${other} and ${table}` })
     owned.set(page, table)
   }
-  checkpoint.acquire(core.options.busyTimeoutMs)
+  commit.acquire(core.options.busyTimeoutMs)
   try {
-    commit.acquire(core.options.busyTimeoutMs)
-    try {
-      core.betweenCommits()
-      const tables = [
-        { tableId: CATALOG_TABLE, root: CATALOG_ROOT },
-        { tableId: ROOTS_TABLE, root: ROOTS_ROOT },
-        ...core.trees.allRoots(),
-      ]
-      for (const { tableId, root } of tables) rows += verifyTree(core, paths, tableId, root, faults, own)
-      ownKeptValues(core, paths, faults, own)
-      for (const { page, offset } of damaged) faults.push(damagedBlock(paths, page, offset, owned.get(page)))
-      // Where a page cannot be read, nobody knows what it owned.
-      verifyOwnership(core, paths, owned, faults.length === before, faults)
-      return { pages: owned.size, tables: tables.length - 2, rows }
-    } finally {
-      commit.release()
-    }
+    core.betweenCommits()
+    const tables = [
+      { tableId: CATALOG_TABLE, root: CATALOG_ROOT },
+      { tableId: ROOTS_TABLE, root: ROOTS_ROOT },
+      ...core.trees.allRoots(),
+    ]
+    for (const { tableId, root } of tables) rows += verifyTree(core, paths, tableId, root, faults, own)
+    ownKeptValues(core, paths, faults, own)
+    for (const { page, offset } of damaged) faults.push(damagedBlock(paths, page, offset, owned.get(page)))
+    // Where a page cannot be read, nobody knows what it owned.
+    verifyOwnership(core, paths, owned, faults.length === before, faults)
+    return { pages: owned.size, tables: tables.length - 2, rows }
   } finally {
-    checkpoint.release()
-    await turn()
+    commit.release()
   }
 }
 
@@ -167,7 +179,12 @@ function verifyValue(
 }
 
 /** Large values of old versions own their pages too. */
-function ownKeptValues(core: Core, paths: DatabasePaths, faults: VerifyFault[], own: (page: number, table: number) => void): void {
+function ownKeptValues(
+  core: Core,
+  paths: DatabasePaths,
+  faults: VerifyFault[],
+  own: (page: number, table: number) => void,
+): void {
   try {
     for (const { tableId, reference } of core.versions.references()) {
       for (const page of core.overflow.pagesOf(reference)) own(page, tableId)
@@ -177,7 +194,13 @@ function ownKeptValues(core: Core, paths: DatabasePaths, faults: VerifyFault[], 
   }
 }
 
-function verifyOwnership(core: Core, paths: DatabasePaths, owned: Map<number, number>, allAreKnown: boolean, faults: VerifyFault[]): void {
+function verifyOwnership(
+  core: Core,
+  paths: DatabasePaths,
+  owned: Map<number, number>,
+  allAreKnown: boolean,
+  faults: VerifyFault[],
+): void {
   const { pageState, blockOf, blockState, control } = core.region
   const limit = control.i32[L.PAGE_LIMIT_I] as number
   const blocks = new Map<number, number>()
@@ -185,16 +208,34 @@ function verifyOwnership(core: Core, paths: DatabasePaths, owned: Map<number, nu
     const state = pageState[page] as number
     const table = owned.get(page)
     const inUse = state > 0 && state < PAGE_FREED
-    if (allAreKnown && inUse && table === undefined) faults.push({ file: paths.data, page, what: `page ${page} is in use and belongs to nothing` })
-    if (!inUse && table !== undefined) faults.push({ file: paths.data, page, table, what: `page ${page} of table ${table} counts as free (state ${state})` })
+    if (allAreKnown && inUse && table === undefined)
+      faults.push({ file: paths.data, page, what: `page ${page} is in use and belongs to nothing` })
+    if (!inUse && table !== undefined)
+      faults.push({
+        file: paths.data,
+        page,
+        table,
+        what: `page ${page} of table ${table} counts as free (state ${state})`,
+      })
     const block = blockOf[page] as number
     if (block === 0 || state >= PAGE_RESERVED) continue
     const other = blocks.get(block)
-    if (other !== undefined) faults.push({ file: paths.data, page, offset: block * core.pool.pageSize, what: `pages ${other} and ${page} name the same block` })
+    if (other !== undefined)
+      faults.push({
+        file: paths.data,
+        page,
+        offset: block * core.pool.pageSize,
+        what: `pages ${other} and ${page} name the same block`,
+      })
     blocks.set(block, page)
     const kind = blockState[block] as number
     if (kind === BLOCK_FREE || kind >= BLOCK_DOOMED) {
-      faults.push({ file: paths.data, page, offset: block * core.pool.pageSize, what: `the block of page ${page} counts as free` })
+      faults.push({
+        file: paths.data,
+        page,
+        offset: block * core.pool.pageSize,
+        what: `the block of page ${page} counts as free`,
+      })
     }
   }
 }
