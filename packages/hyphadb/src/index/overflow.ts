@@ -246,8 +246,13 @@ export class OverflowValues {
   #stands(root: number, level: number, id: number): boolean {
     const state = this.pool.region.pageState[root] as number
     if (state === PAGE_FREE || state >= PAGE_FREED) return false
-    this.pool.fix(root)
-    return this.#stamped(root, level, 0, id)
+    // Nobody changes the page now, but its frame may be taken from it while it is looked at.
+    for (;;) {
+      this.pool.fix(root)
+      const { memory, base, version } = this.pool
+      const stands = this.#stamped(root, level, 0, id)
+      if (this.pool.valid(memory, base, version)) return stands
+    }
   }
 
   #emptyList(page: number, level: number, index: number, id: number): void {
