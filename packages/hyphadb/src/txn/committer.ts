@@ -59,6 +59,9 @@ export interface Committed {
 /** Room left in a row for what the engine keeps with a version that leaves the ring. */
 export const ROW_MARGIN = 64
 
+/** Log that only checkpoints may use: some tens of completion records. */
+const LOG_RESERVE_FOR_CHECKPOINTS = 4096
+
 export interface CommitParts {
   control: { i32: Int32Array; f64: Float64Array }
   latch: Latch
@@ -164,22 +167,49 @@ export class Committer {
     return this.parts.evictor.dirtyCount + 2 * operations + mapPages + BLOCK_RESERVE + 16
   }
 
+  /**
+   * Log that stays free behind a commit, so that a full disk can be emptied: what a checkpoint needs after deletes, and
+   * what deletes need after everything else.
+   */
+  #logLeftFree(operations: readonly Operation[]): number {
+    if (operations.length === 0) return 0
+    const { segmentPayload } = this.parts.ring
+    const onlyDeletes = operations.every(operation => operation.value === undefined)
+    return onlyDeletes ? Math.min(LOG_RESERVE_FOR_CHECKPOINTS, segmentPayload >> 4) : segmentPayload >> 3
+  }
+
   /** What may fail, fails here. */
-  #reserve(operations: readonly Operation[], bytes: number): void {
+  #reserve(operations: readonly Operation[], bytes: number, leftFree: number): void {
     const { parts } = this
     parts.checkAlive()
     const onlyDeletes = operations.every(operation => operation.value === undefined)
     if (!onlyDeletes) parts.allocator.ensureFree(this.#blocksNeeded(operations.length))
     parts.changes.reservePages(Math.min(64, 4 + operations.length))
-    parts.log.reserve(bytes)
+    this.#reserveLog(bytes + leftFree)
     if (parts.ring.freeSpace() < bytes) parts.log.write()
+  }
+
+  #reserveLog(bytes: number): void {
+    const { log, ring } = this.parts
+    if (log.hasRoom(bytes)) return
+    try {
+      log.reserve(bytes)
+    } catch (error) {
+      // A checkpoint gives room back, if there is a segment that only recovery needs.
+      const sinceCheckpoint = ring.tail - (this.#f64[L.CHECKPOINT_DURABLE_REDO_F] as number)
+      if (isHyphaError(error, 'HYPHA_DISK_FULL') && sinceCheckpoint > ring.segmentPayload) {
+        Atomics.store(this.#i32, L.CHECKPOINT_REQUESTED_I, 1)
+      }
+      throw error
+    }
   }
 
   /** Takes the latch with room for `bytes` in ring and segments. False: taken by another, and `tryOnly`. */
   #acquire(operations: readonly Operation[], bytes: number, tryOnly: boolean): boolean {
     const { parts } = this
+    const leftFree = this.#logLeftFree(operations)
     for (;;) {
-      this.#reserve(operations, bytes)
+      this.#reserve(operations, bytes, leftFree)
       if (!parts.latch.tryAcquire()) {
         if (tryOnly) return false
         parts.latch.acquire(parts.busyTimeoutMs)
@@ -190,7 +220,7 @@ export class Committer {
         if ((this.#i32[L.COMMIT_STATE_I] as number) !== L.COMMIT_IDLE || (this.#i32[L.UNDO_STATE_I] as number) !== L.UNDO_IDLE) {
           parts.repairOwn()
         }
-        if (parts.ring.freeSpace() >= bytes && parts.log.hasRoom(bytes)) return true
+        if (parts.ring.freeSpace() >= bytes && parts.log.hasRoom(bytes + leftFree)) return true
       } catch (error) {
         parts.latch.release()
         throw error
