@@ -33,8 +33,10 @@ const GHOSTS_STEP = 64
 /** Share of dirty frames above which pages are written ahead of need, and how many in one section. */
 const DIRTY_SHARE = 0.25
 const CLEAN_STEP = 128
-/** Parts of the kept versions that one section looks at, with the commit latch free in between. */
-const TRIM_PARTS = 16
+/** How long one section looks at kept versions, with the commit latch free in between. */
+const TRIM_MS_MAX = 20
+/** How often it finds the latch taken before it leaves the rest for later. */
+const TRIM_PATIENCE = 100
 /** With nothing else to trigger one, a checkpoint follows changes after this time. */
 const CHECKPOINT_IDLE_MS = 60_000
 const DROPPED_LOOK_EVERY = 16
@@ -186,11 +188,12 @@ export class Housekeeping {
       else snapshots.refreshFloor()
     })
     let done = !kept
-    for (let part = 0; part < TRIM_PARTS && !done; part++) {
-      const free = this.#latched(() => {
+    const deadline = performance.now() + TRIM_MS_MAX
+    for (let busy = 0; !done && busy < TRIM_PATIENCE && performance.now() < deadline; ) {
+      const ran = this.#latched(() => {
         done = versions.trimKept()
       })
-      if (!free) return
+      if (!ran) busy++
     }
   }
 

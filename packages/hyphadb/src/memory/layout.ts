@@ -87,7 +87,7 @@ export const VERSION_TAIL_F = lineF(6) + 1
 export const VERSION_FLOOR_F = lineF(6) + 2
 export const SNAPSHOT_BEGIN_F = lineF(6) + 3 // no snapshot may begin at a sequence below
 export const VERSION_SPILL_HEAD_F = lineF(6) + 4
-export const VERSION_SPILL_STATE_I = line(6) + 12
+export const KEPT_LIMIT_I = line(6) + 12 // whether more versions are kept than may be (versions.ts)
 export const SNAPSHOTS_HIGH_I = line(6) + 13
 export const VERSION_SPILL_START_F = lineF(6) + 7
 

@@ -24,18 +24,29 @@ import {
   type VersionSink,
   type VersionsBeyond,
 } from '../memory/version-ring.js'
-import type { OverflowValues } from '../index/overflow.js'
+import { type OverflowValues, referencedLength } from '../index/overflow.js'
 import { KEPT_VERSIONS_TABLE, type Trees } from './trees.js'
 
 const VALUE_HEADER = 12
 /** Rows of the kept tree that are looked at while the commit latch is held. */
 const TRIM_STEP = 500
+/** Such steps that a commit takes upon itself when it has to keep more than may be. */
+const HELP_PARTS = 2
+
+/** KEPT_LIMIT_I: a state, and above it a number that tells walks before a change of it from walks after. */
+const LIMIT_WITHIN = 0
+const LIMIT_LOOKING = 1
+const LIMIT_DUE = 2
+const LIMIT_MASK = 3
+const LIMIT_GENERATION = 4
 
 export class Versions implements VersionsBeyond {
   overflow!: OverflowValues
   trees!: Trees
-  /** Where the next part of a walk over the kept tree begins. */
+  /** Where the next part of a walk over the kept tree begins, and what KEPT_LIMIT_I was when the walk did. */
   #trimFrom: Buffer | undefined
+  #trimWord = 0
+  #helped = 0
   readonly #entry: VersionEntry = {
     sequence: 0,
     supersededBy: 0,
@@ -111,19 +122,60 @@ export class Versions implements VersionsBeyond {
   /** Empties the ring from its old end until so many bytes are free; what somebody needs goes to the tree. */
   #keep(bytes: number): void {
     const entry = this.#entry
+    this.#helped = 0
     let sequences = this.snapshots.needed()
     while (!this.ring.hasRoom(bytes) && this.ring.oldest(entry)) {
       if (!isNeeded(sequences, entry.sequence, entry.supersededBy)) {
         this.#drop(entry)
         continue
       }
-      if (this.keptBytes + entry.entryLength > this.keptBytesMax && this.snapshots.revokeOldest()) {
+      if (this.keptBytes + entry.entryLength > this.keptBytesMax && this.#atLimit()) {
         sequences = this.snapshots.needed()
         continue
       }
       this.#keepOne(entry)
       this.ring.dropOldest(entry)
     }
+  }
+
+  /**
+   * More is kept than may be. First all that is kept is looked through, by whoever is over the limit and the housekeeper,
+   * a part at a time: some of it may be needed by nobody any more. Only when that was not enough the oldest snapshot is
+   * given up, and what it needed must be found before another is. Until then a quarter more may be kept. True when a
+   * snapshot was given up.
+   *
+   * ```
+   *   WITHIN ──over the limit──► LOOKING ──all looked at, still over──► DUE ──oldest given up──► LOOKING
+   *      ▲                          │ all looked at, within                   (also from LOOKING, at a quarter over)
+   *      └──────────────────────────┘
+   * ```
+   */
+  #atLimit(): boolean {
+    if (this.#limitState === LIMIT_WITHIN) this.#look()
+    if (this.#limitState === LIMIT_LOOKING && this.keptBytes <= this.keptBytesMax * 1.25) {
+      if (this.#helped++ < HELP_PARTS) this.trimKept()
+      return false
+    }
+    if (!this.snapshots.revokeOldest()) return false
+    this.#look()
+    return true
+  }
+
+  get #limitState(): number {
+    return (this.control.i32[L.KEPT_LIMIT_I] as number) & LIMIT_MASK
+  }
+
+  /** Everything that is kept is to be looked at, from now on: walks that began before do not count. */
+  #look(): void {
+    const word = this.control.i32[L.KEPT_LIMIT_I] as number
+    this.control.i32[L.KEPT_LIMIT_I] = ((word + LIMIT_GENERATION) & ~LIMIT_MASK) | LIMIT_LOOKING
+  }
+
+  /** A walk over all that is kept has ended that began when the word was `word`. */
+  #looked(word: number): void {
+    const { i32 } = this.control
+    if ((word & LIMIT_MASK) !== LIMIT_LOOKING || i32[L.KEPT_LIMIT_I] !== word) return
+    i32[L.KEPT_LIMIT_I] = (word & ~LIMIT_MASK) | (this.keptBytes > this.keptBytesMax ? LIMIT_DUE : LIMIT_WITHIN)
   }
 
   #keepOne(entry: VersionEntry): void {
@@ -185,21 +237,21 @@ export class Versions implements VersionsBeyond {
     if (tree === undefined) return true
     const sequences = this.snapshots.needed()
     const from = this.#trimFrom
+    if (from === undefined) this.#trimWord = this.control.i32[L.KEPT_LIMIT_I] as number
     const cursor = tree.cursor(from === undefined ? {} : { gt: from }, Number.MAX_SAFE_INTEGER)
     const dead: { key: Buffer; reference: Buffer | undefined; bytes: number }[] = []
     let looked = 0
+    let alive = 0
     let more = false
     while ((more = cursor.next())) {
       const { buffer, valueStart, valueEnd, keyLength, keyBuffer } = cursor
       const written = keyBuffer.readDoubleBE(keyLength - 8)
       if (!isNeeded(sequences, written, buffer.readDoubleLE(valueStart))) {
         const overflow = (buffer.readUInt32LE(valueStart + 8) & VERSION_OVERFLOW) !== 0
-        dead.push({
-          key: Buffer.from(keyBuffer.subarray(0, keyLength)),
-          reference: overflow ? Buffer.from(buffer.subarray(valueStart + VALUE_HEADER, valueEnd)) : undefined,
-          bytes: keyLength + valueEnd - valueStart,
-        })
-      }
+        const reference = overflow ? Buffer.from(buffer.subarray(valueStart + VALUE_HEADER, valueEnd)) : undefined
+        dead.push({ key: Buffer.from(keyBuffer.subarray(0, keyLength)), reference, bytes: keyLength + valueEnd - valueStart })
+        if (reference !== undefined) looked += this.overflow.pagesFor(referencedLength(reference))
+      } else alive++
       if (++looked < TRIM_STEP) continue
       this.#trimFrom = Buffer.from(keyBuffer.subarray(0, keyLength))
       break
@@ -208,8 +260,10 @@ export class Versions implements VersionsBeyond {
     if (!more) this.#trimFrom = undefined
     for (const row of dead) this.#forget(row.key, row.reference, row.bytes)
     for (const row of dead) tree.purge(row.key, row.key.length)
-    if (!more && from === undefined && dead.length === looked) this.control.f64[L.VERSION_SPILL_HEAD_F] = 0
-    return !more
+    if (more) return false
+    if (from === undefined && alive === 0) this.control.f64[L.VERSION_SPILL_HEAD_F] = 0
+    this.#looked(this.#trimWord)
+    return true
   }
 
   /** Recovery: no snapshot outlives a region, so all that was kept goes. */
