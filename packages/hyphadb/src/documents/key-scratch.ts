@@ -20,6 +20,9 @@ function takeFromSlab(bytes: number): Uint8Array {
   return taken
 }
 
+/** Views of short keys are made once for each length: a view costs more than all else in writing a short key. */
+const VIEW_BYTES = 64
+
 /** Up to here a loop copies faster than a call into the runtime with its `subarray`. */
 const LOOP_BYTES = 40
 
@@ -29,12 +32,16 @@ export class KeyScratch {
   /** About the value that `appendIndexed` wrote last: decoding would not give it back exactly. */
   wasInexact = false
 
+  /** Of the buffer's first bytes, by length. */
+  private readonly views: Uint8Array[] = []
+
   constructor(readonly maximumBytes: number) {}
 
   /** A view of the encoded key; good until the next call. */
   encode(value: unknown, path: string): Uint8Array {
     const end = this.append(value, 0, path) // may grow the buffer
-    return this.buffer.subarray(0, end)
+    if (end > VIEW_BYTES) return this.buffer.subarray(0, end)
+    return (this.views[end] ??= this.buffer.subarray(0, end))
   }
 
   /** The encoded key in memory of its own. */
@@ -94,6 +101,7 @@ export class KeyScratch {
     const grown = Buffer.allocUnsafeSlow(Math.min(this.buffer.length * 2, this.maximumBytes + 32))
     this.buffer.copy(grown)
     this.buffer = grown
+    this.views.length = 0
   }
 
   private tooLong(path: string): HyphaError {
