@@ -5,7 +5,7 @@
 
 export const KEY_BYTES = 16
 export const VALUE_BYTES = 100
-/** Values are cut out of this many different ones: enough to give compression nothing to do. */
+/** So many different values are written in turn. */
 const DISTINCT_VALUES = 4096
 
 /** A bijection of the 32-bit numbers: as good as random, and never twice the same. */
@@ -27,11 +27,11 @@ export function sequentialKey(row: number): Buffer {
   return Buffer.from(row.toString().padStart(KEY_BYTES, '0'), 'latin1')
 }
 
-/** `count` values to take in turn. */
+/** `count` values to take in turn, of noise: neither one of them nor two together give compression anything to do. */
 export function makeValues(bytes: number, count = DISTINCT_VALUES): Buffer[] {
-  const noise = Buffer.alloc(bytes + count * 8)
+  const noise = Buffer.alloc(bytes * count + 4)
   for (let i = 0; i + 4 <= noise.length; i += 4) noise.writeUInt32LE(mix(i + 1), i)
-  return Array.from({ length: count }, (_, i) => Buffer.from(noise.subarray(i * 8, i * 8 + bytes)))
+  return Array.from({ length: count }, (_, i) => Buffer.from(noise.subarray(i * bytes, (i + 1) * bytes)))
 }
 
 /** Numbers from 0 to `below`, from a seed: the order in which a workload asks for rows. */
