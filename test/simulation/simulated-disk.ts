@@ -115,21 +115,24 @@ class FileNode {
     this.changes = []
   }
 
-  /** What the platter holds after a power loss. */
-  survivor(random: SeededRandom): FileNode {
+  /** What the platter holds after a power loss. `survives` decides about the n-th change; undefined: chance does. */
+  survivor(random: SeededRandom, survives?: (n: number) => boolean | undefined): FileNode {
     const node = new FileNode(this.number)
     node.certain = this.certain.copy()
     const odds = random.pick([0, 0.2, 0.5, 0.8, 1])
     const sizeOdds = random.pick([0, odds, 1])
     let size = node.certain.size
-    for (const change of this.changes) {
+    for (const [n, change] of this.changes.entries()) {
+      const decided = survives?.(n)
+      if (decided === false) continue
       if (change.kind === 'size') {
-        if (!random.chance(sizeOdds)) continue
+        if (decided === undefined && !random.chance(sizeOdds)) continue
         node.certain.resize(change.size)
         size = change.size
       } else {
-        if (change.size > size && random.chance(sizeOdds)) size = change.size
-        this.#keep(change.start, change.sectors, node.certain, random, odds)
+        if (change.size > size && (decided === true || random.chance(sizeOdds))) size = change.size
+        if (decided === true) node.certain.write(change.sectors, change.start)
+        else this.#keep(change.start, change.sectors, node.certain, random, odds)
       }
     }
     node.certain.resize(size)
@@ -199,8 +202,11 @@ export class SimulatedDisk implements FileSystem {
     this.#on = false
   }
 
-  /** The disk that is found when the power comes back, were it to fail now. This one goes on. */
-  afterPowerLoss(random: SeededRandom): SimulatedDisk {
+  /**
+   * The disk that is found when the power comes back, were it to fail now. This one goes on. `survives` may decide about
+   * the n-th unsynced change of a file, by the end of its path.
+   */
+  afterPowerLoss(random: SeededRandom, survives?: (name: string, n: number) => boolean | undefined): SimulatedDisk {
     const disk = new SimulatedDisk(this.mount)
     disk.freeSpace = this.freeSpace
     disk.#nextNumber = this.#nextNumber
@@ -215,19 +221,19 @@ export class SimulatedDisk implements FileSystem {
     }
     for (const change of this.#survivingNames(random)) applyNames(namesOf(change.directory), change)
     const copies = new Map<Node, Node>()
-    const copy = (node: Node): Node => {
+    const copy = (node: Node, name: string): Node => {
       let made = copies.get(node)
       if (made !== undefined) return made
-      if (node instanceof FileNode) made = node.survivor(random)
+      if (node instanceof FileNode) made = node.survivor(random, survives && (n => survives(name, n)))
       else {
         made = new DirectoryNode(node.number)
-        for (const [name, child] of namesOf(node)) made.names.set(name, copy(child))
+        for (const [childName, child] of namesOf(node)) made.names.set(childName, copy(child, childName))
         made.certainNames = new Map(made.names)
       }
       copies.set(node, made)
       return made
     }
-    disk.#root = copy(this.#root) as DirectoryNode
+    disk.#root = copy(this.#root, '') as DirectoryNode
     return disk
   }
 
