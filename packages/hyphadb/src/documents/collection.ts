@@ -11,14 +11,11 @@ import { BUILD_AT_ONCE_DOCUMENTS, buildInBackground, buildNow } from './index-bu
 import type { Key } from './keys.js'
 import { type Explanation, type FindOptions, Query, type QuerySource, type Scope } from './query.js'
 import { type StandardSchema, validate, validateSync } from './schema.js'
-import { type DocumentContext, describeKey, removeDocument, type WriteMode, writeDocument } from './writer.js'
+import { type DocumentContext, describeKey, removeDocument, type WriteMode, type WriteOptions, writeDocument } from './writer.js'
 
 export type Document = Record<string, unknown>
 
-export interface WriteOptions {
-  /** What the promise waits for; the database's default if not given. */
-  readonly durability?: Durability
-}
+export type { WriteOptions }
 
 /** New values for some fields, or a function from the document to its replacement. */
 export type Change<T> = Partial<T> | ((document: T) => T)

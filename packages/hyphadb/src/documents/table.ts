@@ -5,6 +5,7 @@ import type { Cursor, Durability, Engine, KeyRange, Reader, Table, TableOptions,
 import { checkName } from './catalog.js'
 import type { KeyScratch } from './key-scratch.js'
 import { decodeKey, type Key } from './keys.js'
+import type { WriteOptions } from './writer.js'
 
 export interface ByteTableOptions {
   readonly keys?: 'sorted' | 'hashed'
@@ -188,17 +189,26 @@ export class ByteTable<V = Uint8Array> extends TableReads<V> {
     return this.engine.latest
   }
 
-  async put(key: Key, value: V): Promise<void> {
-    const bytes = this.codec.encode(value)
-    await this.engine.put(this.table, this.scratch.encodeCopy(key, 'key'), bytes, this.options())
+  /** Inserts or replaces. Committed when the call returns, unless another commit is under way; the promise is about durability. */
+  put(key: Key, value: V, options?: WriteOptions): Promise<void> {
+    try {
+      return this.engine.put(this.table, this.scratch.encodeCopy(key, 'key'), this.codec.encode(value), this.options(options))
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
   }
 
-  async delete(key: Key): Promise<void> {
-    await this.engine.delete(this.table, this.scratch.encodeCopy(key, 'key'), this.options())
+  delete(key: Key, options?: WriteOptions): Promise<void> {
+    try {
+      return this.engine.delete(this.table, this.scratch.encodeCopy(key, 'key'), this.options(options))
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
   }
 
-  private options(): { durability?: Durability } {
-    return this.durability === undefined ? {} : { durability: this.durability }
+  private options(options: WriteOptions | undefined): { durability?: Durability } {
+    const durability = options?.durability ?? this.durability
+    return durability === undefined ? {} : { durability }
   }
 }
 
@@ -219,7 +229,10 @@ export class TransactionTable<V = Uint8Array> extends TableReads<V> {
   }
 
   put(key: Key, value: V): void {
-    this.tx().put(this.table, this.scratch.encodeCopy(key, 'key'), this.codec.encode(value))
+    const bytes = this.codec.encode(value)
+    // A transaction keeps what it writes until it commits; the caller's buffer is the caller's again after this call.
+    const kept = bytes === (value as unknown) ? Buffer.from(bytes) : bytes
+    this.tx().put(this.table, this.scratch.encodeCopy(key, 'key'), kept)
   }
 
   delete(key: Key): void {

@@ -9,7 +9,7 @@
  */
 import { compareBytes, compareRanges } from '../base/bytes.js'
 import { HyphaError } from '../base/errors.js'
-import type { Transaction } from '../engine/api.js'
+import type { Durability, Transaction } from '../engine/api.js'
 import type { Catalog, CollectionState } from './catalog.js'
 import { decodeDocument } from './codec-reader.js'
 import { encodeDocument, takeUnstoredShapes } from './codec-writer.js'
@@ -29,6 +29,11 @@ export interface DocumentContext {
   readonly catalog: Catalog
   readonly shapes: ShapeRegistry
   readonly scratch: KeyScratch
+}
+
+export interface WriteOptions {
+  /** What the promise waits for; the database's default if not given. */
+  readonly durability?: Durability
 }
 
 export type WriteMode = 'insert' | 'put'

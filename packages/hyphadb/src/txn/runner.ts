@@ -55,7 +55,9 @@ export class Runner {
     const operations: Operation[] = [{ tableId: table.id, key, value, derived: false, overflow: undefined }]
     const committed = this.#reservedByOther() ? undefined : this.#commitBlind(table, operations)
     if (committed !== undefined && committed.sequence > 0) return this.#awaitDurable(committed, durability)
-    return this.#writeLater(table, operations, durability)
+    // The caller has its buffers back when this returns.
+    const kept = { ...(operations[0] as Operation), key: Buffer.from(key), value: value === undefined ? undefined : Buffer.from(value) }
+    return this.#writeLater(table, [kept], durability)
   }
 
   #checkWritable(): void {
