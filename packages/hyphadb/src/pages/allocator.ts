@@ -17,7 +17,7 @@
  * 1. A block is FREE only if no durable checkpoint, no checkpoint in progress, no entry of blockOf and no participant's
  *    in-flight list names it.
  * 2. A participant lists a block in its slot before the block's state leaves FREE, and drops it from there after the map
- *    names it or its state is FREE again.
+ *    names it or its state is FREE again, all within one hold of the latch. Outside of it a listed block is its owner's.
  * 3. blockOf changes only to a block whose bytes have been written, and only while the frame that they came from still
  *    has the version that was copied: a page freed and reused meanwhile never gets a stale block.
  */
@@ -87,6 +87,9 @@ export class Allocator {
     try {
       this.directory.followDirectory()
       return work()
+    } catch (error) {
+      this.#settle()
+      throw error
     } finally {
       this.latch.release()
     }
@@ -221,9 +224,10 @@ export class Allocator {
     Atomics.store(this.#i32, L.BLOCK_LIMIT_I, next)
   }
 
-  /** A block in flight that will not be used after all. */
+  /** A block in flight that will not be used after all; one that is not in flight any more is left alone. */
   releaseInFlight(page: number, block: number): void {
     this.exclusively(() => {
+      if (this.#listed(page, block) < 0) return
       this.#setBlockFree(block)
       this.#unlist(page, block)
     })
@@ -250,18 +254,30 @@ export class Allocator {
     return !this.checkpointInProgress || epoch < (this.#i32[L.EPOCH_I] as number) || !this.side.full
   }
 
-  #unlist(page: number, block: number): void {
+  /** Position of a block in flight in our slot's list, -1 when it is not there. */
+  #listed(page: number, block: number): number {
     const word = slotWord(this.participants.slot)
     const count = this.#i32[word + SLOT_IN_FLIGHT] as number
     const first = word + SLOT_IN_FLIGHT_FIRST
     for (let i = 0; i < count; i++) {
-      if (this.#i32[first + i * 2] !== page || this.#i32[first + i * 2 + 1] !== block) continue
-      this.#i32[first + i * 2] = this.#i32[first + (count - 1) * 2] as number
-      this.#i32[first + i * 2 + 1] = this.#i32[first + (count - 1) * 2 + 1] as number
-      Atomics.store(this.#i32, word + SLOT_IN_FLIGHT, count - 1)
-      return
+      if (this.#i32[first + i * 2] === page && this.#i32[first + i * 2 + 1] === block) return i
     }
-    assert(false, 'a block in flight is listed')
+    return -1
+  }
+
+  #unlist(page: number, block: number): void {
+    const at = this.#listed(page, block)
+    assert(at >= 0, 'a block in flight is listed')
+    this.#drop(slotWord(this.participants.slot), at)
+  }
+
+  /** Takes an entry out of a slot's list: the last one moves to its place. */
+  #drop(word: number, at: number): void {
+    const count = this.#i32[word + SLOT_IN_FLIGHT] as number
+    const first = word + SLOT_IN_FLIGHT_FIRST
+    this.#i32[first + at * 2] = this.#i32[first + (count - 1) * 2] as number
+    this.#i32[first + at * 2 + 1] = this.#i32[first + (count - 1) * 2 + 1] as number
+    Atomics.store(this.#i32, word + SLOT_IN_FLIGHT, count - 1)
   }
 
   #setBlockFree(block: number): void {
@@ -344,19 +360,24 @@ export class Allocator {
     return this.#i32[this.#mapWord(page) + 1] as number
   }
 
-  /** The checkpoint in progress has written a map page to `block`. Repeating it after a death in it is safe. */
+  /**
+   * The checkpoint in progress has written a map page to `block`. Repeating it after a death in it is safe: the old block
+   * is given up only when nothing names it, and until the checksum stands nobody takes the page for unchanged.
+   */
   placeMapPage(page: number, block: number, checksum: number, epoch: number): void {
     this.exclusively(() => {
       const word = this.#mapWord(page)
       const old = this.#i32[word] as number
       this.directory.blockState[block] = BLOCK_FRESH + (epoch & 1)
+      Atomics.store(this.#i32, word + 1, 0)
+      Atomics.store(this.#i32, word, block)
+      faultPoint('allocator.map-placed')
       if (old !== 0) {
         const state = this.directory.blockState[old] as number
         if (state === BLOCK_STABLE) this.directory.blockState[old] = BLOCK_DOOMED + (epoch & 1)
         else if (state === BLOCK_FRESH + (epoch & 1)) this.#setBlockFree(old)
       }
-      this.#i32[word + 1] = checksum
-      Atomics.store(this.#i32, word, block)
+      Atomics.store(this.#i32, word + 1, checksum)
       this.#unlist(page, block)
     })
   }
@@ -408,11 +429,7 @@ export class Allocator {
       for (let i = 0; i < count; i++) {
         const page = this.#i32[word + SLOT_IN_FLIGHT_FIRST + i * 2] as number
         const block = this.#i32[word + SLOT_IN_FLIGHT_FIRST + i * 2 + 1] as number
-        const mapped =
-          page < 0
-            ? this.mapPageBlock(page) === block
-            : (this.directory.blockOf[page] as number) === block || this.side.get(page) === block
-        if (!mapped) this.#setBlockFree(block)
+        if (!this.#isMapped(page, block)) this.#setBlockFree(block)
       }
       this.#i32[word + SLOT_IN_FLIGHT] = 0
       const epoch = this.#i32[L.EPOCH_I] as number
@@ -425,10 +442,33 @@ export class Allocator {
 
   /** For the repairer of the latch's dead owner, who has taken the latch over. */
   repair(): void {
-    this.repairIntent()
+    this.#settle()
     const completing = this.#i32[L.CHECKPOINT_COMPLETING_I] as number
     if (completing !== 0) this.completeCheckpoint(completing)
     this.#recountFree()
+  }
+
+  /**
+   * Finishes what the holder of the latch began. Entries of the lists that name a block which is mapped or free are his
+   * too, whosever they were when he died in his turn: they go before anybody else can be given these blocks. All others
+   * name blocks that nobody but their owner, or his reaper, may touch.
+   */
+  #settle(): void {
+    this.repairIntent()
+    for (const slot of this.participants.active()) {
+      const word = slotWord(slot)
+      for (let at = Math.min(IN_FLIGHT_MAX, this.#i32[word + SLOT_IN_FLIGHT] as number) - 1; at >= 0; at--) {
+        const page = this.#i32[word + SLOT_IN_FLIGHT_FIRST + at * 2] as number
+        const block = this.#i32[word + SLOT_IN_FLIGHT_FIRST + at * 2 + 1] as number
+        const isFree = (this.directory.blockState[block] as number) === BLOCK_FREE
+        if (isFree || this.#isMapped(page, block)) this.#drop(word, at)
+      }
+    }
+  }
+
+  #isMapped(page: number, block: number): boolean {
+    if (page < 0) return this.mapPageBlock(page) === block
+    return (this.directory.blockOf[page] as number) === block || this.side.get(page) === block
   }
 
   #recountFree(): void {

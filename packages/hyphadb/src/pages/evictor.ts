@@ -267,15 +267,15 @@ export class Evictor {
     if (pageId === 0 || !unchanged()) return false
     prepareForDisk(this.#image, this.pool.pageSize)
     const block = this.allocator.allocateBlock(pageId)
-    faultPoint('flush.allocated')
     try {
+      faultPoint('flush.allocated')
       this.pool.file.write(block, this.#image.u8)
+      faultPoint('flush.written')
+      if (!this.allocator.mapPage(pageId, block, epoch, unchanged)) return false
     } catch (error) {
       this.allocator.releaseInFlight(pageId, block)
       throw error
     }
-    faultPoint('flush.written')
-    if (!this.allocator.mapPage(pageId, block, epoch, unchanged)) return false
     faultPoint('flush.mapped')
     this.#f64[L.POOL_WRITES_F] = (this.#f64[L.POOL_WRITES_F] as number) + 1
     return this.#clean(frame, version)

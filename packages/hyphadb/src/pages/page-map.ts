@@ -90,8 +90,13 @@ export class PageMap {
     if (this.allocator.mapPageBlock(page) !== 0 && this.allocator.mapPageChecksum(page) === checksum) return
     this.#image.i32[0] = checksum
     const block = this.allocator.allocateBlock(page)
-    this.file.write(block, this.#image.u8)
-    this.allocator.placeMapPage(page, block, checksum, epoch)
+    try {
+      this.file.write(block, this.#image.u8)
+      this.allocator.placeMapPage(page, block, checksum, epoch)
+    } catch (error) {
+      this.allocator.releaseInFlight(page, block)
+      throw error
+    }
   }
 
   /** Fills blockOf, page states and block states from a superblock. For the builder of a region. */
