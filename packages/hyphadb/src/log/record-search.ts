@@ -8,12 +8,13 @@ import { readVarint, varintEnd } from '../base/varint.js'
 import {
   CHECKSUM_BYTES,
   decodeRecord,
+  isTypeByte,
   LENGTH_FIELD_BYTES_MAX,
   type Lsn,
   MAX_RECORD_BYTES,
   MIN_RECORD_BYTES,
+  mayBeRecord,
   RECORD_MARKER,
-  RECORD_PADDING,
   type RecordHeader,
 } from './record.js'
 import type { SegmentSource } from './segment-source.js'
@@ -96,8 +97,7 @@ function plausibleTotal(
   if (after < MIN_RECORD_BYTES - 1 || varintEnd !== start + fieldBytes) return -1
   const total = fieldBytes + after
   if (total > MAX_RECORD_BYTES || position + total > end) return -1
-  const type = bytes[marker + 1]! & 0x0f
-  if (type === 0 || type > RECORD_PADDING) return -1
+  if (!isTypeByte(bytes[marker + 1]!)) return -1
   const sequence = readVarint(bytes, marker + 2, length)
   if (sequence < search.sequenceFrom) return -1
   const distance = readVarint(bytes, varintEnd, length)
@@ -117,6 +117,7 @@ function isRecord(
   if (start + total <= bytes.length) {
     return decodeRecord(bytes, start, start + total, position, run.saltLow, run.saltHigh, out) === total
   }
+  if (!mayBeRecord(bytes, start, bytes.length, total, position, out)) return false
   const whole = Buffer.allocUnsafe(total)
   if (source.read(position, whole, 0, total) < total) return false
   return decodeRecord(whole, 0, total, position, run.saltLow, run.saltHigh, out) === total

@@ -125,6 +125,27 @@ export function decodeRecord(
   return out.total
 }
 
+/**
+ * For who has found what may be the marker of a long record and has only its first bytes: false when its fields cannot be
+ * a record's, so that the rest need not be read. True promises nothing.
+ */
+export function mayBeRecord(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  total: number,
+  position: Lsn,
+  out: RecordHeader,
+): boolean {
+  readVarint(bytes, start, end)
+  const fieldsStart = varintEnd + CHECKSUM_BYTES
+  if (fieldsStart + HEADER_BYTES_MAX > end) return true
+  out.originFlags = 0
+  if (decodeFields(bytes, fieldsStart, start + total, position, out)) return true
+  // Dependencies may be longer than what is at hand.
+  return (out.originFlags & ORIGIN_DEPENDENCIES) !== 0
+}
+
 /** Reads the length field: 1 when the whole record lies below `end` (varintEnd is then behind the field), else a result. */
 function decodeLength(bytes: Uint8Array, start: number, end: number, out: RecordHeader): number {
   out.total = 0
@@ -147,14 +168,18 @@ function mayBeCut(bytes: Uint8Array, start: number, end: number): boolean {
   return true
 }
 
+/** Whether a record's type may be written so. */
+export function isTypeByte(byte: number): boolean {
+  return byte === (RECORD_COMMIT | FLAG_FRAGMENTED) || (byte >= RECORD_COMMIT && byte <= RECORD_PADDING)
+}
+
 /** Reads the fields from the marker to the body; false when they cannot be a record's. */
 function decodeFields(bytes: Uint8Array, start: number, end: number, position: Lsn, out: RecordHeader): boolean {
   if (bytes[start] !== RECORD_MARKER) return false
   const typeByte = bytes[start + 1]!
   const type = typeByte & 0x0f
   const fragmented = typeByte & FLAG_FRAGMENTED
-  if ((typeByte & ~0x1f) !== 0 || type < RECORD_COMMIT || type > RECORD_PADDING) return false
-  if (fragmented !== 0 && type !== RECORD_COMMIT) return false
+  if (!isTypeByte(typeByte)) return false
   clearOptionalFields(out, type)
   out.sequence = readVarint(bytes, start + 2, end)
   if (out.sequence < 0) return false
