@@ -146,6 +146,7 @@ export class BTree implements VersionOut {
       if ((flags & ROW_DELETED) === 0) {
         if (this.buffer.length < length) this.buffer = Buffer.allocUnsafeSlow(pageSize)
         const start = valueOf(entry, memory.u16[(entry + ROW_SUFFIX_LENGTH) >> 1]!)
+        if (start + length > base + pageSize) continue // torn: it lay within the page a moment ago
         memory.buffer.copy(this.buffer, 0, start, start + length)
       }
       if (!pages.valid(memory, base, version)) continue
@@ -191,6 +192,7 @@ export class BTree implements VersionOut {
         return undefined
       }
       const start = valueOf(entry, memory.u16[(entry + ROW_SUFFIX_LENGTH) >> 1]!)
+      if (start + length > base + pageSize) continue // torn, as in lookup
       const result = copyValue(memory, start, length)
       if (!pages.valid(memory, base, version)) continue
       this.flags = flags
