@@ -394,10 +394,8 @@ export class Housekeeping {
   #truncate(): void {
     const { allocator, file } = this.core
     allocator.exclusively(() => {
-      const { blockState } = this.core.region
       const limit = this.#i32[L.BLOCK_LIMIT_I] as number
-      let end = limit
-      while (end > file.firstBlock && (blockState[end - 1] as number) === BLOCK_FREE) end--
+      let end = this.#usedEnd()
       // Some room stays, so that a steady load does not shorten and lengthen the file all the time.
       end = Math.min(limit, end + Math.max(SHRINK_MIN_BLOCKS, end >> 3))
       if (limit - end < SHRINK_MIN_BLOCKS) return
@@ -407,13 +405,22 @@ export class Housekeeping {
     })
   }
 
+  /** Behind the last block in use. */
+  #usedEnd(): number {
+    const { blockState } = this.core.region
+    let end = this.#i32[L.BLOCK_LIMIT_I] as number
+    while (end > this.core.file.firstBlock && (blockState[end - 1] as number) === BLOCK_FREE) end--
+    return end
+  }
+
   /** With more than half of the file free: pages in its last part are made dirty, so that they are written further down. */
   #shrink(): void {
     const { allocator, file, pool, frames } = this.core
     const limit = this.#i32[L.BLOCK_LIMIT_I] as number
     if (allocator.checkpointInProgress || limit < SHRINK_MIN_BLOCKS * 4 || allocator.freeBlocks < limit >> 1) return
     const { blockOf, pageState } = this.core.region
-    const from = limit - Math.max(SHRINK_STEP, limit >> 3)
+    const end = this.#usedEnd()
+    const from = end - Math.max(SHRINK_STEP, end >> 3)
     const pages: number[] = []
     const pageLimit = this.#i32[L.PAGE_LIMIT_I] as number
     for (let page = 1; page < pageLimit && pages.length < SHRINK_STEP; page++) {

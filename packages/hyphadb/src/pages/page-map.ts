@@ -87,7 +87,8 @@ export class PageMap {
 
   #writeIfChanged(page: number, epoch: number): void {
     const checksum = crc32Range(this.#image.buffer, 4, this.#image.u8.length) | 0
-    if (this.allocator.mapPageBlock(page) !== 0 && this.allocator.mapPageChecksum(page) === checksum) return
+    const before = this.allocator.mapPageBlock(page)
+    if (before !== 0 && this.allocator.mapPageChecksum(page) === checksum && !this.#isInTheWay(before)) return
     this.#image.i32[0] = checksum
     const block = this.allocator.allocateBlock(page)
     try {
@@ -97,6 +98,12 @@ export class PageMap {
       this.allocator.releaseInFlight(page, block)
       throw error
     }
+  }
+
+  /** In the last quarter of a file that is mostly free: an unchanged map page there would keep the file from shrinking. */
+  #isInTheWay(block: number): boolean {
+    const limit = this.region.control.i32[L.BLOCK_LIMIT_I] as number
+    return block >= limit - (limit >> 2) && this.allocator.freeBlocks > limit >> 1
   }
 
   /** Fills blockOf, page states and block states from a superblock. For the builder of a region. */
