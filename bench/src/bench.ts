@@ -3,15 +3,16 @@
  * machine does falls on all alike, and makes a row of each.
  */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { open } from 'hyphadb'
 import { KEY_BYTES, VALUE_BYTES } from './data.js'
 import { type ImportFile, importFile, runImport } from './import-run.js'
 import type { Outcome, Task } from './jobs/job.js'
 import { MemoryLimit } from './memory-limit.js'
 import { type Row, rowOf } from './rows.js'
-import { runTogether } from './runner.js'
+import { endAll, runTogether } from './runner.js'
 import { storeKind } from './stores/index.js'
 import type { Durability } from './stores/store.js'
 import { type DataSet, type Scale, VALUE_BYTES_LARGE, type Workload } from './workloads.js'
@@ -63,7 +64,15 @@ export class Bench {
     return rows
   }
 
-  remove(): void {
+  /** Removes everything. A process of ours that was killed left its shared memory behind: opened once more, it goes. */
+  async remove(): Promise<void> {
+    await endAll()
+    for (const name of readdirSync(this.root)) {
+      const directory = join(this.root, name)
+      if (!existsSync(join(directory, 'region'))) continue
+      const database = await open(directory, { memory: CACHE_BYTES_MIN }).catch(() => undefined)
+      await database?.close()
+    }
     rmSync(this.root, { recursive: true, force: true })
   }
 

@@ -37,6 +37,9 @@ async function run(task: Task): Promise<void> {
   process.disconnect()
 }
 
+// The process that started us is gone: nobody wants the figure.
+process.on('disconnect', () => process.exit())
+
 process.on('message', (message: ToChild) => {
   if (message.type === 'task') void run(message.task)
   else if (message.type === 'go') go()

@@ -86,12 +86,15 @@ async function main(): Promise<void> {
     ...(given['cpu-profile'] ? { execArgv: ['--cpu-prof', `--cpu-prof-dir=${RESULTS}`] } : {}),
     progress: text => progress(text, given.json),
   })
+  const interrupted = (): void => void bench.remove().finally(() => process.exit(130))
+  process.once('SIGINT', interrupted)
+  process.once('SIGTERM', interrupted)
   let rows: Row[]
   try {
     rows = await bench.run(row => progress(`= ${rowText(row)}`, given.json))
   } finally {
     progress('', given.json)
-    bench.remove()
+    await bench.remove()
   }
   report({ machine, scale: base.name, place: bench.place, rounds, rows }, given)
   if (rows.some(row => row.hypha === null)) process.exitCode = 1

@@ -7,6 +7,15 @@ import type { MemoryLimit } from './memory-limit.js'
 
 const CHILD = fileURLToPath(new URL('./child.js', import.meta.url))
 
+const alive = new Set<ChildProcess>()
+
+/** Ends all measuring processes; resolves when they are gone. */
+export async function endAll(): Promise<void> {
+  const ends = [...alive].map(child => new Promise(resolve => child.once('exit', resolve)))
+  for (const child of alive) child.kill('SIGKILL')
+  await Promise.all(ends)
+}
+
 /** A measuring process, from its start to its outcome. */
 class Measuring {
   readonly ready: Promise<void>
@@ -16,6 +25,7 @@ class Measuring {
 
   constructor(task: Task, timeoutMs: number, limit: MemoryLimit | undefined, execArgv: readonly string[]) {
     this.child = fork(CHILD, [], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'], execArgv: [...execArgv] })
+    alive.add(this.child)
     this.timer = setTimeout(() => this.child.kill('SIGKILL'), timeoutMs)
     let isReady: () => void = () => undefined
     let isOver: (error: Error) => void = () => undefined
@@ -33,6 +43,7 @@ class Measuring {
       })
       this.child.on('exit', () => {
         clearTimeout(this.timer)
+        alive.delete(this.child)
         if (outcome !== undefined) return resolve(outcome)
         const error = new Error(`${task.store}, ${task.job}: ${reason}`)
         isOver(error)
