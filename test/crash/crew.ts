@@ -37,6 +37,7 @@ export class Member {
   readonly ready: Promise<unknown>
   readonly exited: Promise<NodeJS.Signals | number | null>
   hasExited = false
+  isReady = false
   stderr = ''
   #nextId = 1
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void; timer: NodeJS.Timeout | undefined }>()
@@ -46,13 +47,18 @@ export class Member {
     readonly config: MemberConfig,
   ) {
     this.ready = this.#answerTo(0, 'open')
-    this.ready.catch(() => undefined)
+    this.ready.then(
+      () => {
+        this.isReady = true
+      },
+      () => undefined,
+    )
     child.stderr?.on('data', (bytes: Buffer) => {
       this.stderr = (this.stderr + bytes.toString()).slice(-STDERR_MAX)
     })
     child.on('message', (reply: Reply) => this.#take(reply))
     this.exited = new Promise(resolve => {
-      child.once('close', (code, signal) => {
+      child.once('exit', (code, signal) => {
         this.hasExited = true
         for (const { reject, timer } of this.#waiting.values()) {
           clearTimeout(timer)

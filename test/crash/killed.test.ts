@@ -31,5 +31,5 @@ describe(`a process killed at a named point (seed ${seed})`, () => {
     expect([...scene.reached].sort()).toEqual(names)
     await scene.finish()
     console.log(`longest operation of the survivor: ${scene.longestMs.toFixed(1)} ms`)
-  })
+  }, TEST_MS_MAX)
 })

@@ -3,18 +3,19 @@
  * argument is its MemberConfig as JSON.
  */
 import { readFileSync } from 'node:fs'
-import { armFault, countFaultPoints, disarmFaults } from 'hyphadb/internal/base/fault-points.js'
+import { armFault, countFaultPoints, disarmFaults, InjectedFault } from 'hyphadb/internal/base/fault-points.js'
 import { HyphaError } from 'hyphadb/internal/base/errors.js'
 import { openDatabase } from 'hyphadb/internal/documents/database.js'
 import type { Snapshot } from 'hyphadb/internal/engine/api.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
 import { checkEverything, fingerprint, type Opened } from './checks.js'
-import type { LatchHolders, MemberConfig, Numbered, Progress, ReadResult, Reply, Request, TryWriteResult } from './protocol.js'
-import { Idler, Importer, Reader, Shift, Writer } from './roles.js'
+import type { EndureResult, LatchHolders, MemberConfig, Numbered, Progress, ReadResult, Reply, Request, TryWriteResult } from './protocol.js'
+import { Idler, Importer, isInjected, Reader, Shift, Writer } from './roles.js'
 import { Stalls } from './stalls.js'
 import { openTables, readState } from './workload.js'
 
 const config = JSON.parse(process.argv[2] as string) as MemberConfig
+const ENDURE_MS_MAX = 12_000
 const stalls = new Stalls()
 
 const engine = await openEngine(config.directory, config.options)
@@ -73,6 +74,31 @@ function readFor(milliseconds: number): ReadResult {
   return { reads, longestMs, errors }
 }
 
+const overflow = (depth: number): number => overflow(depth + 1) + 1
+
+/** Works until a fault has struck at a point, and a while longer. */
+async function endure({ name, count, action, transactions }: Extract<Request, { type: 'endure' }>): Promise<EndureResult> {
+  const errors: string[] = []
+  let reached = false
+  armFault(name, count, () => {
+    reached = true
+    if (action === 'stack') overflow(0)
+    if (action === 'memory') throw new RangeError('Array buffer allocation failed')
+    throw new InjectedFault(`fault injected at ${name}`)
+  })
+  const until = performance.now() + ENDURE_MS_MAX
+  for (let after = 0; after < transactions && performance.now() < until && errors.length < 3; after += reached ? 1 : 0) {
+    try {
+      await writer.step()
+    } catch (error) {
+      if (!reached || !isInjected(error)) errors.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    }
+  }
+  await writer.settled()
+  disarmFaults()
+  return { reached, errors }
+}
+
 function latchHolders(): LatchHolders {
   const { participants, latches } = engine.core
   const pid = (owner: number): number => (owner === 0 ? 0 : participants.pidOf(owner))
@@ -93,6 +119,8 @@ async function answer(request: Request): Promise<unknown> {
       return shift.pause()
     case 'arm':
       return armFault(request.name, request.count, request.action)
+    case 'endure':
+      return endure(request)
     case 'disarm':
       return disarmFaults()
     case 'count':
@@ -107,7 +135,7 @@ async function answer(request: Request): Promise<unknown> {
       return held.print
     }
     case 'held':
-      return held === undefined ? false : fingerprint(held.snapshot, opened.tables) === held.print
+      return held === undefined ? undefined : fingerprint(held.snapshot, opened.tables) === held.print
     case 'check':
       return checkEverything(opened, request.subjects)
     case 'verify':

@@ -43,6 +43,7 @@ export type Request =
   | { type: 'begin' }
   | { type: 'pause' }
   | { type: 'arm'; name: string; count: number; action: 'kill' | 'stop' | 'throw' | 'stack' | 'memory' }
+  | { type: 'endure'; name: string; count: number; action: 'throw' | 'stack' | 'memory'; transactions: number }
   | { type: 'disarm' }
   | { type: 'count' }
   | { type: 'progress'; reset?: boolean }
@@ -68,6 +69,13 @@ export interface TryWriteResult {
 export interface ReadResult {
   readonly reads: number
   readonly longestMs: number
+  readonly errors: string[]
+}
+
+/** What a process that broke down at a fault point says of it. */
+export interface EndureResult {
+  readonly reached: boolean
+  /** Errors that the application saw and that were not the injected one. */
   readonly errors: string[]
 }
 

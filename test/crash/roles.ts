@@ -128,6 +128,11 @@ export class Writer implements Duty {
 
   careFailed: unknown
 
+  /** Waits for a checkpoint that is under way. */
+  async settled(): Promise<void> {
+    await this.#checkpoint
+  }
+
   close(): void {
     this.#journal.close()
   }

@@ -1,5 +1,4 @@
 /** One process dies, or stops, at a named point of its work; another one has had the database open all along. */
-import type { FaultAction } from 'hyphadb/internal/base/fault-points.js'
 import { Crew, type Member, SMALL } from './crew.js'
 import { passagesBefore } from './points.js'
 import type { ReadResult, TryWriteResult } from './protocol.js'
@@ -37,9 +36,15 @@ export class Scene {
   }
 
   /** Starts a writer that does everything there is to do, and waits until the point has been reached. */
-  async victim(name: string, action: FaultAction & string): Promise<Member> {
+  async victim(name: string, action: 'kill' | 'stop'): Promise<Member> {
     const victim = await this.crew.open('victim', 'writer', { care: true })
-    await victim.ask({ type: 'arm', name, count: passagesBefore(name, this.crew.seed), action: action as 'kill' })
+    await this.strike(victim, name, action)
+    return victim
+  }
+
+  /** Lets a writer go on until it is killed or stopped at the point. */
+  async strike(victim: Member, name: string, action: 'kill' | 'stop'): Promise<void> {
+    await victim.ask({ type: 'arm', name, count: passagesBefore(name, this.crew.seed), action })
     await victim.ask({ type: 'begin' }).catch(() => undefined)
     const deadline = performance.now() + REACH_MS_MAX
     const isThere = (): boolean => (action === 'kill' ? victim.hasExited : victim.state === 'T')
@@ -49,7 +54,6 @@ export class Scene {
       await pause(2)
     }
     this.reached.add(name)
-    return victim
   }
 
   async #notReached(victim: Member, name: string): Promise<Error> {
