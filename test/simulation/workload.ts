@@ -10,6 +10,9 @@ import type { Effect, History } from './model.js'
 
 const TABLES = ['apples', 'pears', 'plums']
 const KEYS = 60
+const BULK_TABLE = 'bulk'
+const BULK_ROWS = 60
+const BULK_KEYS = 400
 
 export class Workload {
   /** Every commit up to this sequence was awaited, or called durable otherwise. */
@@ -18,11 +21,15 @@ export class Workload {
   readonly #waiting = new Set<Promise<void>>()
   #snapshots: { snapshot: Snapshot; sequence: number }[] = []
   failure: unknown
+  /** Inside a step with far more operations than others. */
+  inBulk = false
 
   constructor(
     readonly engine: HyphaEngine,
     readonly history: History,
     readonly random: SeededRandom,
+    /** Some steps write hundreds of blocks at once or drop them all, so that the data file grows and shrinks. */
+    readonly bulky: boolean,
   ) {}
 
   get #visible(): number {
@@ -46,7 +53,8 @@ export class Workload {
   async step(): Promise<void> {
     const { random } = this
     const choice = random.below(100)
-    if (choice < 30) await this.#put(random.bytes(random.below(120)))
+    if (this.bulky && choice % 8 === 0) await this.#bulk()
+    else if (choice < 30) await this.#put(random.bytes(random.below(120)))
     else if (choice < 42) await this.#delete()
     else if (choice < 52) await this.#put(random.bytes(random.between(1000, 24_000)))
     else if (choice < 68) await this.#transaction(random.between(2, 6), 100)
@@ -149,6 +157,34 @@ export class Workload {
     } else {
       await this.#promised(this.engine.transact(work, { durability }), durability)
     }
+  }
+
+  /** Fills a table of its own with large values, or drops it and lets the file shrink. */
+  async #bulk(): Promise<void> {
+    const { engine, random } = this
+    this.inBulk = true
+    const known = engine.lookupTable(BULK_TABLE)
+    if (known !== undefined && random.chance(0.3)) {
+      this.#announce([{ kind: 'drop', table: BULK_TABLE }])
+      engine.dropTable(known)
+      this.observe()
+      for (let round = 0; round < 12; round++) {
+        engine.housekeep()
+        await engine.checkpoint()
+      }
+    } else {
+      if (known === undefined) this.#announce([{ kind: 'create', table: BULK_TABLE }])
+      const table = engine.openTable(BULK_TABLE)
+      this.observe()
+      for (let n = 0; n < BULK_ROWS; n++) {
+        const key = `bulk${random.below(BULK_KEYS)}`
+        const value = Buffer.alloc(random.between(8000, 24_000), n)
+        this.#announce([{ kind: 'row', table: BULK_TABLE, key, value }])
+        void this.#promised(engine.put(table, Buffer.from(key), value, { durability: 'none' }), 'none')
+        this.observe()
+      }
+    }
+    this.inBulk = false
   }
 
   #changeTables(): void {
