@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { crc32Range } from 'hyphadb/internal/base/checksum.js'
 import { HyphaError } from 'hyphadb/internal/base/errors.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
+import { decodeSegmentHeader, listSegments, SEGMENT_HEADER_BYTES } from 'hyphadb/internal/log/segments.js'
 import { realFileSystem } from 'hyphadb/internal/os/real-file-system.js'
 import { readSuperblocks } from 'hyphadb/internal/pages/superblock.js'
-import { decodeSegmentHeader, listSegments, SEGMENT_HEADER_BYTES } from 'hyphadb/internal/log/segments.js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   addToLog,
@@ -91,7 +91,15 @@ describe('superblocks', () => {
   }, 60_000)
 
   test('one copy of the newest damaged: nothing is lost, and verify names its place', async () => {
-    for (const [copy, field] of [[0, 0], [0, 9], [1, 13], [0, 37], [1, 42], [0, 52], [1, 2050]] as const) {
+    for (const [copy, field] of [
+      [0, 0],
+      [0, 9],
+      [1, 13],
+      [0, 37],
+      [1, 42],
+      [0, 52],
+      [1, 2050],
+    ] as const) {
       const directory = places.copyOf(original)
       const offset = newestSlot(directory) * 8192 + copy * 4096
       flip(join(directory, 'data'), offset + field)
@@ -104,7 +112,10 @@ describe('superblocks', () => {
     }
   })
 
-  test.each([['flipped', 0x01], ['zeroed', 0]])('both copies of the newest %s: refused, never replaced by older data', async (how, mask) => {
+  test.each([
+    ['flipped', 0x01],
+    ['zeroed', 0],
+  ])('both copies of the newest %s: refused, never replaced by older data', async (how, mask) => {
     for (const source of [original, closed]) {
       const directory = places.copyOf(source)
       const path = join(directory, 'data')
@@ -305,7 +316,11 @@ describe('pages', () => {
     const kinds = new Set(blocks.map(({ kind, table }) => (table >= 16 ? kind : 0)))
     expect([...kinds].sort()).toEqual([0, 1, 2, 3])
     const chosen = blocks.filter(
-      ({ kind, table }, n) => kind > 1 || table < 16 || blocks.findIndex(block => block.table === table && block.kind === kind) === n || n % 9 === 0,
+      ({ kind, table }, n) =>
+        kind > 1 ||
+        table < 16 ||
+        blocks.findIndex(block => block.table === table && block.kind === kind) === n ||
+        n % 9 === 0,
     )
     for (const { offset, kind, page, table } of chosen) {
       const directory = places.copyOf(closed)
@@ -327,7 +342,13 @@ describe('pages', () => {
     }
   }, 60_000)
 
-  async function expectDamagedPage(directory: string, offset: number, page: number, table: number, what: string): Promise<void> {
+  async function expectDamagedPage(
+    directory: string,
+    offset: number,
+    page: number,
+    table: number,
+    what: string,
+  ): Promise<void> {
     const path = join(directory, 'data')
     let opened: HyphaEngine
     try {
@@ -341,7 +362,12 @@ describe('pages', () => {
     }
     const errors: HyphaError[] = []
     let right = 0
-    for (const [name, rows, length] of [['first', ROWS, 60], ['second', ROWS, 60], ['large', LARGE_ROWS, 20_000], ['logged', LOGGED, 60]] as const) {
+    for (const [name, rows, length] of [
+      ['first', ROWS, 60],
+      ['second', ROWS, 60],
+      ['large', LARGE_ROWS, 20_000],
+      ['logged', LOGGED, 60],
+    ] as const) {
       try {
         const reading = readRows(opened, name, rows, length)
         expect(reading.wrong, what).toEqual([])
@@ -375,7 +401,10 @@ describe('pages', () => {
     const damaged = opened.openTable(name)
     const failures: HyphaError[] = []
     for (let n = 0; n < ROWS; n += 5) {
-      for (const write of [() => opened.put(damaged, keyOf(n), valueOf(n)), () => opened.delete(damaged, keyOf(n + 1))]) {
+      for (const write of [
+        () => opened.put(damaged, keyOf(n), valueOf(n)),
+        () => opened.delete(damaged, keyOf(n + 1)),
+      ]) {
         try {
           await write()
         } catch (error) {

@@ -9,7 +9,18 @@ import * as Layout from 'hyphadb/internal/memory/layout.js'
 import { TemporaryDirectory } from 'hyphadb/internal/os/children.test.helper.js'
 import { afterAll, describe, expect, test } from 'vitest'
 import { SimulatedDisk } from '../simulation/simulated-disk.js'
-import { addToLog, fill, keyOf, LARGE_ROWS, openingError, openSmall, Places, ROWS, readRows, valueOf } from './fixture.js'
+import {
+  addToLog,
+  fill,
+  keyOf,
+  LARGE_ROWS,
+  openingError,
+  openSmall,
+  Places,
+  ROWS,
+  readRows,
+  valueOf,
+} from './fixture.js'
 
 const places = new Places()
 afterAll(() => places.remove())
@@ -27,10 +38,16 @@ async function failureOf(work: () => unknown): Promise<HyphaError | undefined> {
 }
 
 /** Puts rows into 'filler' until there is no room. Returns how many are there, and the failure. */
-async function fillUp(engine: HyphaEngine, valueBytes: number, from = 0): Promise<{ rows: number; failure: HyphaError }> {
+async function fillUp(
+  engine: HyphaEngine,
+  valueBytes: number,
+  from = 0,
+): Promise<{ rows: number; failure: HyphaError }> {
   const table = engine.openTable('filler')
   for (let n = from; n < 1_000_000; n++) {
-    const failure = await failureOf(() => engine.put(table, keyOf(n), valueOf(n, valueBytes), { durability: n % 8 === 0 ? 'commit' : 'none' }))
+    const failure = await failureOf(() =>
+      engine.put(table, keyOf(n), valueOf(n, valueBytes), { durability: n % 8 === 0 ? 'commit' : 'none' }),
+    )
     if (failure !== undefined) return { rows: n, failure }
     if (n % 50 === 0) engine.housekeep()
   }
@@ -44,51 +61,57 @@ function smallDisk(bytes: number, skip: (note: string) => void): TemporaryDirect
 }
 
 describe('a full disk', () => {
-  test.each([60, 9000])('rows of %i bytes until it is full: a coded error, everything there, deletes possible, and on with new room', async valueBytes => {
-    using disk = TemporaryDirectory.small(8 * MIB)
-    if (disk === undefined) return // no file system may be mounted here
-    const memory = places.fresh()
-    const directory = disk.file('db')
-    let engine = await openSmall(directory, { sharedMemoryDirectory: memory, checkpointBytes: 500_000 })
-    await fill(engine)
-    writeFileSync(disk.file('ballast'), Buffer.alloc(MIB))
-    const { rows, failure } = await fillUp(engine, valueBytes)
-    expect(failure.code).toBe('HYPHA_DISK_FULL')
-    expect(failure.message).toMatch(/free some space|room/i)
-    expect(rows).toBeGreaterThan(20)
-    const isWhole = (): void => {
-      expect(readRows(engine, 'filler', rows, valueBytes)).toEqual({ right: rows, wrong: [], errors: [] })
-      expect(readRows(engine, 'first', ROWS)).toEqual({ right: ROWS, wrong: [], errors: [] })
-    }
-    isWhole()
-    // Again and again: it stays an error, and stays harmless.
-    for (let n = 0; n < 20; n++) {
-      const again = await failureOf(() => engine.put(engine.openTable('filler'), keyOf(rows), valueOf(rows, valueBytes)))
-      if (again !== undefined) expect(again.code).toBe('HYPHA_DISK_FULL')
-      else await engine.delete(engine.openTable('filler'), keyOf(rows))
-    }
-    isWhole()
-    // Deletes get through: a checkpoint is always possible, and gives back what the log held.
-    const table = engine.openTable('second')
-    for (let n = 0; n < ROWS; n++) {
-      const refused = await failureOf(() => engine.delete(table, keyOf(n)))
-      if (refused === undefined) continue
-      expect(refused.code).toBe('HYPHA_DISK_FULL')
+  test.each([60, 9000])(
+    'rows of %i bytes until it is full: a coded error, everything there, deletes possible, and on with new room',
+    async valueBytes => {
+      using disk = TemporaryDirectory.small(8 * MIB)
+      if (disk === undefined) return // no file system may be mounted here
+      const memory = places.fresh()
+      const directory = disk.file('db')
+      let engine = await openSmall(directory, { sharedMemoryDirectory: memory, checkpointBytes: 500_000 })
+      await fill(engine)
+      writeFileSync(disk.file('ballast'), Buffer.alloc(MIB))
+      const { rows, failure } = await fillUp(engine, valueBytes)
+      expect(failure.code).toBe('HYPHA_DISK_FULL')
+      expect(failure.message).toMatch(/free some space|room/i)
+      expect(rows).toBeGreaterThan(20)
+      const isWhole = (): void => {
+        expect(readRows(engine, 'filler', rows, valueBytes)).toEqual({ right: rows, wrong: [], errors: [] })
+        expect(readRows(engine, 'first', ROWS)).toEqual({ right: ROWS, wrong: [], errors: [] })
+      }
+      isWhole()
+      // Again and again: it stays an error, and stays harmless.
+      for (let n = 0; n < 20; n++) {
+        const again = await failureOf(() =>
+          engine.put(engine.openTable('filler'), keyOf(rows), valueOf(rows, valueBytes)),
+        )
+        if (again !== undefined) expect(again.code).toBe('HYPHA_DISK_FULL')
+        else await engine.delete(engine.openTable('filler'), keyOf(rows))
+      }
+      isWhole()
+      // Deletes get through: a checkpoint is always possible, and gives back what the log held.
+      const table = engine.openTable('second')
+      for (let n = 0; n < ROWS; n++) {
+        const refused = await failureOf(() => engine.delete(table, keyOf(n)))
+        if (refused === undefined) continue
+        expect(refused.code).toBe('HYPHA_DISK_FULL')
+        await engine.checkpoint()
+        await engine.delete(table, keyOf(n))
+      }
       await engine.checkpoint()
-      await engine.delete(table, keyOf(n))
-    }
-    await engine.checkpoint()
-    isWhole()
-    expect(readRows(engine, 'second', ROWS).wrong).toHaveLength(ROWS)
-    // Room comes back from outside.
-    rmSync(disk.file('ballast'))
-    await engine.put(engine.openTable('filler'), keyOf(rows), valueOf(rows, valueBytes))
-    expect((await engine.verify()).faults).toEqual([])
-    await engine.close()
-    engine = await openSmall(directory, { sharedMemoryDirectory: memory })
-    expect(readRows(engine, 'filler', rows + 1, valueBytes)).toEqual({ right: rows + 1, wrong: [], errors: [] })
-    await engine.close()
-  }, 60_000)
+      isWhole()
+      expect(readRows(engine, 'second', ROWS).wrong).toHaveLength(ROWS)
+      // Room comes back from outside.
+      rmSync(disk.file('ballast'))
+      await engine.put(engine.openTable('filler'), keyOf(rows), valueOf(rows, valueBytes))
+      expect((await engine.verify()).faults).toEqual([])
+      await engine.close()
+      engine = await openSmall(directory, { sharedMemoryDirectory: memory })
+      expect(readRows(engine, 'filler', rows + 1, valueBytes)).toEqual({ right: rows + 1, wrong: [], errors: [] })
+      await engine.close()
+    },
+    60_000,
+  )
 
   test('a full disk at closing and opening: everything is there once it has room', async ({ skip }) => {
     using disk = smallDisk(8 * MIB, note => skip(note))
@@ -97,7 +120,8 @@ describe('a full disk', () => {
     await fill(engine)
     await engine.checkpoint()
     await addToLog(engine, 300)
-    const room = (): number => Number(execFileSync('df', ['--output=avail', '-B1', disk.path]).toString().split('\n')[1])
+    const room = (): number =>
+      Number(execFileSync('df', ['--output=avail', '-B1', disk.path]).toString().split('\n')[1])
     writeFileSync(disk.file('ballast'), Buffer.alloc(room()))
     await failureOf(() => engine.close())
     const refused = await failureOf(async () => {
@@ -147,7 +171,8 @@ describe('shared memory', () => {
     using memory = smallDisk(24 * MIB, note => skip(note))
     const engine = await openSmall(places.fresh(), { sharedMemoryDirectory: memory.path, memory: '20MB', frames: 8000 })
     await fill(engine)
-    const room = (): number => Number(execFileSync('df', ['--output=avail', '-B1', memory.path]).toString().split('\n')[1])
+    const room = (): number =>
+      Number(execFileSync('df', ['--output=avail', '-B1', memory.path]).toString().split('\n')[1])
     writeFileSync(memory.file('ballast'), Buffer.alloc(Math.max(0, room() - 8192)))
     const table = engine.openTable('more')
     for (let n = 0; n < 3000; n++) void engine.put(table, keyOf(n), valueOf(n, 3000))
@@ -212,7 +237,9 @@ describe('permission', () => {
       try { ${body}; console.log(JSON.stringify({ code: 'none', message: '' })) }
       catch (error) { console.log(JSON.stringify({ code: error.code, message: error.message })) }
       process.exit(0)`
-    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], { encoding: 'utf8' })
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
+      encoding: 'utf8',
+    })
     if (stdout === '') throw new Error(stderr)
     return JSON.parse(stdout.trim().split('\n').at(-1) as string) as { code: string; message: string }
   }
@@ -289,7 +316,11 @@ describe('too many open files', () => {
       const { faults } = await engine.verify()
       await engine.close()
       console.log(JSON.stringify({ codes: [...codes], during, missing, faults }))`
-    const { stdout, stderr } = spawnSync('sh', ['-c', `ulimit -n 64; exec ${process.execPath} --input-type=module --eval "$0" -- "$1"`, script, places.fresh()], { encoding: 'utf8' })
+    const { stdout, stderr } = spawnSync(
+      'sh',
+      ['-c', `ulimit -n 64; exec ${process.execPath} --input-type=module --eval "$0" -- "$1"`, script, places.fresh()],
+      { encoding: 'utf8' },
+    )
     if (stdout === '') throw new Error(stderr)
     const result = JSON.parse(stdout) as { codes: string[]; missing: number[]; faults: unknown[] }
     expect(result).toMatchObject({ codes: ['HYPHA_TOO_MANY_FILES'], missing: [], faults: [] })
@@ -330,29 +361,45 @@ describe('a disk that fails', () => {
     await again.close()
   }
 
-  test.each(['write', 'sync'] as const)('a %s of the log fails: that commit is not acknowledged, the database is poisoned, reading goes on', async kind => {
-    const provoke = (engine: HyphaEngine): Promise<void> => engine.put(engine.openTable('logged'), keyOf(50), valueOf(50))
-    await onFailingDisk(kind, 'log', provoke, async (engine, failure) => {
-      expect(failure?.code).toBe('HYPHA_POISONED')
-      const next = await failureOf(() => engine.put(engine.openTable('logged'), keyOf(51), valueOf(51)))
-      expect(next?.code).toBe('HYPHA_POISONED')
-      expect((await failureOf(() => engine.transactSync(tx => tx.put(engine.openTable('logged'), keyOf(52), valueOf(52)))))?.code).toBe('HYPHA_POISONED')
-      expect((await failureOf(() => engine.flushed()))?.code).toBe('HYPHA_POISONED')
-    })
-  })
+  test.each(['write', 'sync'] as const)(
+    'a %s of the log fails: that commit is not acknowledged, the database is poisoned, reading goes on',
+    async kind => {
+      const provoke = (engine: HyphaEngine): Promise<void> =>
+        engine.put(engine.openTable('logged'), keyOf(50), valueOf(50))
+      await onFailingDisk(kind, 'log', provoke, async (engine, failure) => {
+        expect(failure?.code).toBe('HYPHA_POISONED')
+        const next = await failureOf(() => engine.put(engine.openTable('logged'), keyOf(51), valueOf(51)))
+        expect(next?.code).toBe('HYPHA_POISONED')
+        expect(
+          (await failureOf(() => engine.transactSync(tx => tx.put(engine.openTable('logged'), keyOf(52), valueOf(52)))))
+            ?.code,
+        ).toBe('HYPHA_POISONED')
+        expect((await failureOf(() => engine.flushed()))?.code).toBe('HYPHA_POISONED')
+      })
+    },
+  )
 
   test('a write of a page fails in a checkpoint: that is told, and nothing is lost', async () => {
-    await onFailingDisk('write', 'data', engine => engine.checkpoint(), async (_engine, failure) => {
-      expect(['HYPHA_IO', 'HYPHA_POISONED']).toContain(failure?.code)
-    })
+    await onFailingDisk(
+      'write',
+      'data',
+      engine => engine.checkpoint(),
+      async (_engine, failure) => {
+        expect(['HYPHA_IO', 'HYPHA_POISONED']).toContain(failure?.code)
+      },
+    )
   })
 
   test('a sync of the data file fails in a checkpoint: poisoned, since what it was to save may be gone', async () => {
-    await onFailingDisk('sync', 'data', engine => engine.checkpoint(), async (engine, failure) => {
-      expect(failure).toBeDefined()
-      const next = await failureOf(() => engine.put(engine.openTable('logged'), keyOf(51), valueOf(51)))
-      expect(next?.code).toBe('HYPHA_POISONED')
-    })
+    await onFailingDisk(
+      'sync',
+      'data',
+      engine => engine.checkpoint(),
+      async (engine, failure) => {
+        expect(failure).toBeDefined()
+        const next = await failureOf(() => engine.put(engine.openTable('logged'), keyOf(51), valueOf(51)))
+        expect(next?.code).toBe('HYPHA_POISONED')
+      },
+    )
   })
 })
-

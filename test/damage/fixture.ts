@@ -11,7 +11,6 @@ import { SeededRandom } from 'hyphadb/internal/base/random.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
 import type { InternalOptions } from 'hyphadb/internal/engine/options.js'
-import { verifyLog } from 'hyphadb/internal/log/verify.js'
 
 export const PAGE_BYTES = 4096
 export const ROWS = 600
@@ -88,7 +87,7 @@ export function readRows(engine: HyphaEngine, name: string, rows: number, length
   for (let n = 0; n < rows; n++) {
     try {
       const value = engine.latest.get(table, keyOf(n))
-      if (value !== undefined && value.equals(valueOf(n, length))) reading.right++
+      if (value?.equals(valueOf(n, length)) === true) reading.right++
       else reading.wrong.push(`${name} ${n}: ${value === undefined ? 'absent' : 'another value'}`)
     } catch (error) {
       if (!(error instanceof HyphaError)) throw error
@@ -118,16 +117,21 @@ export async function openingError(directory: string, options: InternalOptions =
 }
 
 /** Every block of the data file that holds a page, by kind. */
-export function blocksOf(directory: string): { offset: number; kind: number; page: number; table: number; level: number }[] {
+export function blocksOf(
+  directory: string,
+): { offset: number; kind: number; page: number; table: number; level: number }[] {
   const bytes = readFileSync(join(directory, 'data'))
   const blocks = []
   for (let offset = 4 * 4096; offset + PAGE_BYTES <= bytes.length; offset += PAGE_BYTES) {
     const kind = bytes.readUInt8(offset + 8)
     if (kind === 0) continue
-    const [page, table, level] = [bytes.readInt32LE(offset + 4), bytes.readInt32LE(offset + 12), bytes.readUInt8(offset + 9)]
+    const [page, table, level] = [
+      bytes.readInt32LE(offset + 4),
+      bytes.readInt32LE(offset + 12),
+      bytes.readUInt8(offset + 9),
+    ]
     blocks.push({ offset, kind, page, table, level })
   }
   return blocks
 }
 
-export { verifyLog }

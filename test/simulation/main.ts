@@ -28,7 +28,9 @@ for (let seed = from; seed < from + seeds; seed++) {
     const started = performance.now()
     const { operations, failures, byDepth } = await simulate({ seed, steps, stride })
     const seconds = ((performance.now() - started) / 1000).toFixed(1)
-    console.log(`seed ${seed}: ${operations} operations, ${failures} power failures (${byDepth.join(' + ')}), ${seconds} s`)
+    console.log(
+      `seed ${seed}: ${operations} operations, ${failures} power failures (${byDepth.join(' + ')}), ${seconds} s`,
+    )
   } catch (error) {
     failed++
     console.log(`seed ${seed} FAILED: ${error instanceof Error ? error.message : String(error)}`)

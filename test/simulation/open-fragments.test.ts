@@ -42,12 +42,15 @@ function open(disk: SimulatedDisk, memory: string): Promise<HyphaEngine> {
 function rowsOf(engine: HyphaEngine): string[] {
   const cursor = engine.range(engine.openTable('t'))
   const rows: string[] = []
-  while (cursor.next()) rows.push(`${cursor.keyBuffer.latin1Slice(0, cursor.keyLength)}=${cursor.valueEnd - cursor.valueStart}`)
+  while (cursor.next())
+    rows.push(`${cursor.keyBuffer.latin1Slice(0, cursor.keyLength)}=${cursor.valueEnd - cursor.valueStart}`)
   cursor.close()
   return rows
 }
 
-test('a checkpoint amid the fragments of a transaction, and a power failure at any operation after it', { timeout: 120_000 }, async () => {
+test('a checkpoint amid the fragments of a transaction, and a power failure at any operation after it', {
+  timeout: 120_000,
+}, async () => {
   const random = new SeededRandom(testSeed())
   let amid = 0
   for (let round = 0; round < 3; round++) {
@@ -64,7 +67,8 @@ test('a checkpoint amid the fragments of a transaction, and a power failure at a
     let count = random.below(STRIDE)
     disk.onOperation = (kind, path) => {
       if (!committing) return
-      if (amid > round && count++ % STRIDE === 0) failures.push({ disk: disk.afterPowerLoss(random.fork()), whole: committed, where: `${kind} ${path}` })
+      if (amid > round && count++ % STRIDE === 0)
+        failures.push({ disk: disk.afterPowerLoss(random.fork()), whole: committed, where: `${kind} ${path}` })
       if (inCheckpoint || kind !== 'truncate' || ++allocations !== 2 + round) return
       inCheckpoint = true
       const epoch = other.stats().checkpoint.epoch
@@ -79,7 +83,8 @@ test('a checkpoint amid the fragments of a transaction, and a power failure at a
     }
     committing = true
     const done = writer.transact(tx => {
-      for (let n = 0; n < ROWS; n++) tx.put(table, Buffer.from(`row${String(n).padStart(2, '0')}`), random.bytes(VALUE_BYTES))
+      for (let n = 0; n < ROWS; n++)
+        tx.put(table, Buffer.from(`row${String(n).padStart(2, '0')}`), random.bytes(VALUE_BYTES))
     })
     await done
     committed = true
@@ -88,14 +93,19 @@ test('a checkpoint amid the fragments of a transaction, and a power failure at a
     expect(amid).toBe(round + 1)
     expect(failures.length).toBeGreaterThan(3)
     const before = ['before=10']
-    const all = [...before, ...Array.from({ length: ROWS }, (_, n) => `row${String(n).padStart(2, '0')}=${VALUE_BYTES}`)]
+    const all = [
+      ...before,
+      ...Array.from({ length: ROWS }, (_, n) => `row${String(n).padStart(2, '0')}=${VALUE_BYTES}`),
+    ]
     for (const [n, failure] of failures.entries()) {
       failure.disk.mount = join(root, `after-${round}-${n}`)
       const where = `seed ${random.seed}, round ${round}, ${failure.where}`
       const engine = await open(failure.disk, join(failure.disk.mount, 'memory')).catch((error: unknown) => {
         throw new Error(`${where}: ${String(error)}`, { cause: error })
       })
-      const rows = rowsOf(engine).filter(row => row !== 'behind=10').sort()
+      const rows = rowsOf(engine)
+        .filter(row => row !== 'behind=10')
+        .sort()
       const isWhole = rows.length > 1
       expect(rows, where).toEqual(isWhole ? all : before)
       if (failure.whole) expect(isWhole, where).toBe(true)

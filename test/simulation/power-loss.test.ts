@@ -4,7 +4,9 @@ import { expect, test } from 'vitest'
 import { simulate } from './simulation.js'
 
 // A seed's failures are too many for every run: a few seeds, and some of their operations. `npm run simulate` takes all.
-test('a power failure at any operation leaves every acknowledged commit, and no part of another', { timeout: 120_000 }, async () => {
+test('a power failure at any operation leaves every acknowledged commit, and no part of another', {
+  timeout: 120_000,
+}, async () => {
   const first = testSeed()
   let failures = 0
   for (let seed = first; seed < first + 3; seed++) {

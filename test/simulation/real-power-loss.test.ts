@@ -6,7 +6,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { closeSync, constants, mkdirSync, openSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { testSeed, SeededRandom } from 'hyphadb/internal/base/random.js'
+import { SeededRandom, testSeed } from 'hyphadb/internal/base/random.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
 import { TemporaryDirectory } from 'hyphadb/internal/os/children.test.helper.js'
@@ -49,7 +49,8 @@ class LoopFileSystem implements Disposable {
     const ioctl = koffi.load(null).func('int ioctl(int fd, ulong request, uint32_t *argument)')
     const fd = openSync(this.path, constants.O_RDONLY | constants.O_DIRECTORY)
     try {
-      if (ioctl(fd, SHUTDOWN, new Uint32Array([WITHOUT_LOG_FLUSH])) !== 0) throw new Error('the file system did not shut down')
+      if (ioctl(fd, SHUTDOWN, new Uint32Array([WITHOUT_LOG_FLUSH])) !== 0)
+        throw new Error('the file system did not shut down')
     } finally {
       closeSync(fd)
     }
@@ -100,7 +101,10 @@ function rowsIn(engine: HyphaEngine, name: string): Map<string, Buffer> {
   const rows = new Map<string, Buffer>()
   const cursor = engine.range(engine.openTable(name))
   while (cursor.next()) {
-    rows.set(cursor.keyBuffer.toString('utf8', 0, cursor.keyLength), Buffer.from(cursor.buffer.subarray(cursor.valueStart, cursor.valueEnd)))
+    rows.set(
+      cursor.keyBuffer.toString('utf8', 0, cursor.keyLength),
+      Buffer.from(cursor.buffer.subarray(cursor.valueStart, cursor.valueEnd)),
+    )
   }
   cursor.close()
   return rows
@@ -108,7 +112,9 @@ function rowsIn(engine: HyphaEngine, name: string): Map<string, Buffer> {
 
 const pause = (milliseconds: number): Promise<void> => new Promise(resolve => setTimeout(resolve, milliseconds))
 
-test('an ext4 whose power is cut again and again keeps every acknowledged transaction, whole', { timeout: 120_000 }, async ({ skip }) => {
+test('an ext4 whose power is cut again and again keeps every acknowledged transaction, whole', {
+  timeout: 120_000,
+}, async ({ skip }) => {
   let disk: LoopFileSystem
   try {
     disk = new LoopFileSystem()

@@ -19,7 +19,14 @@ function open(disk: SimulatedDisk): Promise<HyphaEngine> {
   mkdirSync(join(disk.mount, 'db'), { recursive: true })
   mkdirSync(join(disk.mount, 'memory'))
   const memory = join(disk.mount, 'memory')
-  return openEngine(join(disk.mount, 'db'), { files: disk, sharedMemoryDirectory: memory, pageSize: 4096, frames: 64, segmentBytes: 65_536, housekeeping: 'none' })
+  return openEngine(join(disk.mount, 'db'), {
+    files: disk,
+    sharedMemoryDirectory: memory,
+    pageSize: 4096,
+    frames: 64,
+    segmentBytes: 65_536,
+    housekeeping: 'none',
+  })
 }
 
 const keysOf = (engine: HyphaEngine): string[] => {
@@ -36,7 +43,11 @@ function logHolds(disk: SimulatedDisk, name: string): boolean {
 }
 
 /** Two commits in the files and not synced, of which the write of the first is lost and that of the second is not. */
-async function tearFirstOfTwo(engine: HyphaEngine, disk: SimulatedDisk, names: [string, string]): Promise<SimulatedDisk> {
+async function tearFirstOfTwo(
+  engine: HyphaEngine,
+  disk: SimulatedDisk,
+  names: [string, string],
+): Promise<SimulatedDisk> {
   const table = engine.openTable('t')
   await engine.flushed()
   for (const name of names) {
@@ -50,7 +61,11 @@ test('two power failures in a row, each with a torn record before an intact one'
   let disk = new SimulatedDisk('/')
   let engine = await open(disk)
   await engine.put(engine.openTable('t'), Buffer.from('kept'), Buffer.from('value'))
-  for (const names of [['lost1', 'intact1'], ['lost2', 'intact2'], ['lost3', 'intact3']] as const) {
+  for (const names of [
+    ['lost1', 'intact1'],
+    ['lost2', 'intact2'],
+    ['lost3', 'intact3'],
+  ] as const) {
     const next = await tearFirstOfTwo(engine, disk, [...names])
     await engine.close()
     expect(logHolds(next, names[0]), 'the first is torn').toBe(false)
