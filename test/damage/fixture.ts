@@ -134,4 +134,3 @@ export function blocksOf(
   }
   return blocks
 }
-
