@@ -149,6 +149,8 @@ async function answer(request: Request): Promise<unknown> {
       return readFor(request.milliseconds)
     case 'latches':
       return latchHolders()
+    case 'renew':
+      return engine.renewRegion()
     case 'housekeep':
       return engine.housekeep()
     case 'checkpoint':

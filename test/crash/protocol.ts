@@ -56,6 +56,7 @@ export type Request =
   | { type: 'read'; milliseconds: number }
   | { type: 'latches' }
   | { type: 'housekeep' }
+  | { type: 'renew' }
   | { type: 'checkpoint' }
   | { type: 'close' }
 

@@ -9,10 +9,19 @@ import { Scene } from './victims.js'
 const TEST_MS_MAX = 60_000
 const seed = testSeed()
 const names = pointsOf('repairing')
-/** Where the first one dies: before and behind the commit point, in each state of a mini-transaction. */
-const FIRST = ['commit.appending', 'commit.after-point', 'mtr.locked', 'mtr.allocated', 'mtr.saved', 'mtr.even', 'allocator.half']
-/** Where the one that repairs may die besides: in the middle of rolling forward. */
-const SECOND = [...names, 'mtr.saved', 'mtr.edited', 'mtr.even', 'commit.published']
+/**
+ * Where the first one dies (before and behind the commit point, in each state of a mini-transaction), and where those die
+ * who repair what it left: in repair itself, and in the middle of rolling forward.
+ */
+const CHAINS: readonly (readonly [string, readonly string[]])[] = [
+  ['allocator.half', ['repair.begin', 'repair.latches', 'repair.end']],
+  ['commit.appending', ['repair.begin', 'repair.latches', 'repair.undone']],
+  ['commit.after-point', ['repair.redone', 'mtr.saved', 'commit.published']],
+  ['mtr.locked', ['repair.restored', 'repair.undone', 'mtr.edited']],
+  ['mtr.allocated', ['repair.restored', 'repair.redone', 'mtr.even']],
+  ['mtr.saved', ['repair.restored', 'repair.undone', 'mtr.saved']],
+  ['mtr.even', ['repair.undone', 'repair.redone', 'repair.end']],
+]
 
 describe(`repair that is cut off (seed ${seed})`, () => {
   const scene = new Scene(seed)
@@ -35,10 +44,10 @@ describe(`repair that is cut off (seed ${seed})`, () => {
     return repairer
   }
 
-  for (const first of FIRST) {
-    it(`after a death at ${first}: killed at each step of repair, the third carries on`, async () => {
+  for (const [first, seconds] of CHAINS) {
+    it(`after a death at ${first}: killed in repair, and the third carries on`, async () => {
       try {
-        for (const second of SECOND) {
+        for (const second of seconds) {
           const repairer = await cutOff(first, second, 'kill')
           await scene.goesOn()
           if (!repairer.hasExited) await repairer.close()
