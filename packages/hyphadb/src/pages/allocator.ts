@@ -36,7 +36,7 @@ import {
 } from '../memory/participants.js'
 import type { Region } from '../memory/region.js'
 import type { BlockFile } from './block-file.js'
-import { PAGE_DROPPED, PAGE_FREE, PAGE_FREED, PAGE_FRESH, PAGE_RESERVED, PAGE_USED } from './directory.js'
+import { inCheckpoint, PAGE_DROPPED, PAGE_FREE, PAGE_FREED, PAGE_FRESH, PAGE_RESERVED, PAGE_USED } from './directory.js'
 import type { SideTable } from './side-table.js'
 
 export const BLOCK_FREE = 0
@@ -240,7 +240,7 @@ export class Allocator {
   mapPage(page: number, block: number, epoch: number, stillValid: () => boolean): boolean {
     return this.exclusively(() => {
       const effective = this.#effectiveEpoch(epoch)
-      const good = stillValid() && this.#mayMap(effective)
+      const good = stillValid()
       if (good) {
         this.directory.blockState[block] = BLOCK_FRESH + (effective & 1)
         this.#update(page, block, effective, -1)
@@ -250,8 +250,11 @@ export class Allocator {
     })
   }
 
-  #mayMap(epoch: number): boolean {
-    return !this.checkpointInProgress || epoch < (this.#i32[L.EPOCH_I] as number) || !this.side.full
+  /** An image for the next checkpoint replaces one that the checkpoint in progress contains and has not lost before. */
+  #needsSide(page: number, epoch: number): boolean {
+    const open = this.#i32[L.EPOCH_I] as number
+    if (!this.checkpointInProgress || epoch < open || this.side.get(page) >= 0) return false
+    return inCheckpoint(this.directory.pageState[page] as number, open - 1)
   }
 
   /** Position of a block in flight in our slot's list, -1 when it is not there. */
@@ -296,14 +299,10 @@ export class Allocator {
     const inSide = inProgress ? this.side.get(page) : -1
     let old = blockOf[page] as number
     let side = 0 // 1: the old block moves to the side table; 2: the side table's block is replaced
-    if (inProgress && epoch < open) {
-      if (inSide >= 0) {
-        side = 2
-        old = inSide
-      }
-    } else if (inProgress && inSide < 0) {
-      side = 1
-    }
+    if (inProgress && epoch < open && inSide >= 0) {
+      side = 2
+      old = inSide
+    } else if (this.#needsSide(page, epoch)) side = 1
     i32[L.INTENT_PAGE_I] = page
     i32[L.INTENT_BLOCK_I] = block
     i32[L.INTENT_OLD_I] = old
