@@ -72,7 +72,20 @@ export class ModelDriver {
     } catch (error) {
       const { seed, prefix } = this.settings
       const trail = this.#trail.slice(-TRAIL).join('\n  ')
-      throw new Error(`seed ${seed}, keys '${prefix}', step ${this.#step}: ${(error as Error).message}\n  ${trail}`, { cause: error })
+      const text = `seed ${seed}, keys '${prefix}', step ${this.#step}: ${(error as Error).message}; ${this.#secondLook()}\n  ${trail}`
+      throw new Error(text, { cause: error })
+    }
+  }
+
+  /** After a failure: whether it lasts. */
+  #secondLook(): string {
+    try {
+      for (this.#tableIndex = 0; this.#tableIndex < TABLES.length; this.#tableIndex++) {
+        this.#models[this.#tableIndex]?.compareAll(this.#engine.latest, this.#table, this.#own())
+      }
+      return 'a second look finds nothing wrong'
+    } catch (error) {
+      return `a second look finds: ${(error as Error).message}`
     }
   }
 

@@ -5,6 +5,8 @@
  * node test/dist/model/soak.js --minutes 1 [--processes 2]
  */
 import { parseArgs } from 'node:util'
+import type { Table } from 'hyphadb/internal/engine/api.js'
+import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
 import type { InternalOptions } from 'hyphadb/internal/engine/options.js'
 import { SeededRandom, testSeed } from 'hyphadb/internal/base/random.js'
@@ -30,6 +32,8 @@ export interface SoakFigures {
 
 const KEYS = 4000
 const TABLE = 'rows'
+const QUEUE_TABLE = 'queue'
+const QUEUE_LENGTH = 2000
 const KIB = 1024
 
 const options: InternalOptions = {
@@ -48,7 +52,9 @@ async function load(work: SoakWork): Promise<void> {
   const table = engine.openTable(TABLE)
   const random = new SeededRandom(work.seed)
   const end = performance.now() + work.seconds * 1000
+  const queue = engine.openTable(QUEUE_TABLE)
   let operations = 0
+  let pushed = 0
   while (performance.now() < end) {
     engine.transactSync(tx => {
       for (let i = random.between(1, 20); i > 0; i--) {
@@ -58,6 +64,7 @@ async function load(work: SoakWork): Promise<void> {
         operations++
       }
     }, { durability: 'none', isolation: 'snapshot' })
+    for (let i = random.below(12); i > 0; i--) shiftQueue(engine, queue, work, random, pushed++)
     if (random.chance(0.05)) {
       using snapshot = engine.snapshot()
       snapshot.count(table, {})
@@ -67,6 +74,16 @@ async function load(work: SoakWork): Promise<void> {
   }
   await report(operations)
   await engine.close()
+}
+
+/** Keys that never come again: what is left of them must go, or the tree grows without holding more. */
+function shiftQueue(engine: HyphaEngine, queue: Table, work: SoakWork, random: SeededRandom, at: number): void {
+  const keyAt = (n: number): Buffer => Buffer.from(`${work.seed} ${String(n).padStart(10, '0')}`)
+  const value = random.bytes(random.below(100))
+  engine.transactSync(tx => {
+    tx.put(queue, keyAt(at), value)
+    if (at >= QUEUE_LENGTH) tx.delete(queue, keyAt(at - QUEUE_LENGTH))
+  }, { durability: 'none', isolation: 'snapshot' })
 }
 
 /** Runs the load and returns the figures of each of `parts` stretches of time: the largest seen in it. */
