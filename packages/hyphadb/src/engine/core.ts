@@ -65,6 +65,7 @@ export class Core {
   readonly committer: Committer
   readonly repairer: Repairer
   readonly checkpointer: Checkpointer
+  readonly #gate: FileGate
   closed = false
   /** This thread has gone on to the next generation. */
   replaced = false
@@ -87,9 +88,10 @@ export class Core {
     }
     this.frames = new Frames(control, geometry)
     const gate = new FileGate(control, this.participants)
+    this.#gate = gate
     this.file = new BlockFile(options.data, geometry.pageSize, gate)
     this.pool = new BufferPool(region, this.frames, this.file, this.participants, reap)
-    this.side = new SideTable(control, geometry)
+    this.side = new SideTable(region)
     this.allocator = new Allocator(
       control,
       region,
@@ -157,6 +159,7 @@ export class Core {
       committer: this.committer,
       latches: this.latches,
       readFragments: (first, transactionId, end) => this.#readFragments(first, transactionId, end),
+      giveUp: () => this.giveUp(),
     })
     this.checkpointer = new Checkpointer(
       region,
@@ -230,6 +233,7 @@ export class Core {
   /** The thread has gone on to the next generation: its mappings of this one read zeros from now on. */
   abandon(): void {
     this.replaced = true
+    this.#gate.closed = true
     void this.log.close()
     this.file.file.close()
     this.region.detach()

@@ -52,6 +52,8 @@ interface Attached {
   newest: NewestReader
   catalog: Catalog
   housekeeping: Housekeeping
+  /** Once this thread has gone on: what the next generation has of this one's log. */
+  savedTo: number
 }
 
 export class HyphaEngine implements Engine {
@@ -59,6 +61,7 @@ export class HyphaEngine implements Engine {
   readonly maximumKeyBytes: number
   #now: Attached
   #closing: Promise<void> | undefined
+  #leaving = false
 
   constructor(
     core: Core,
@@ -85,7 +88,7 @@ export class HyphaEngine implements Engine {
       control,
       checkRow: (table, key, value) => this.#checkRow(table, key, value),
     }
-    const housekeeping = new Housekeeping(core, this.paths, options)
+    const housekeeping = new Housekeeping(core, this.paths, options, () => void this.#current())
     const sleepWord = new Int32Array(new SharedArrayBuffer(4))
     const runner = new Runner({
       ...parts,
@@ -100,12 +103,13 @@ export class HyphaEngine implements Engine {
         Atomics.wait(sleepWord, 0, 0, milliseconds)
       },
       monotonicMs: () => Number(process.hrtime.bigint()) / 1e6,
-      survived: end => this.#survived(end),
+      survived: end => this.#survived(attached, end),
     })
     const newest = new NewestReader(parts)
     const catalog = new Catalog(newest, runner, () => Atomics.load(control.i32, L.CATALOG_VERSION_I))
     housekeeping.start()
-    return { core, runner, parts, newest, catalog, housekeeping }
+    const attached: Attached = { core, runner, parts, newest, catalog, housekeeping, savedTo: 0 }
+    return attached
   }
 
   get directory(): string {
@@ -119,15 +123,16 @@ export class HyphaEngine implements Engine {
   /** The generation that lives; goes on to the next one when ours was given up. */
   #current(): Attached {
     const { core } = this.#now
-    if (core.closed || this.#closing !== undefined || core.region.state !== L.STATE_DEAD) return this.#now
+    if (core.closed || this.#leaving || core.region.state !== L.STATE_DEAD) return this.#now
     this.#replace()
     return this.#now
   }
 
   #replace(): void {
     const old = this.#now
-    void old.housekeeping.stop()
     const { core } = replaceRegion(old.core, this.locks, this.paths, this.options)
+    void old.housekeeping.stop()
+    old.savedTo = old.core.region.control.f64[L.HEADER_SUCCEEDED_AT_F] as number
     this.#now = this.#attach(core)
     old.core.abandon()
   }
@@ -169,11 +174,13 @@ export class HyphaEngine implements Engine {
 
   /**
    * For the runner: the region died around a commit whose record ends at `end`. True when the next region's log has it,
-   * so that it is committed and durable.
+   * so that it is committed and durable. The region itself says so: this thread may have slept through several, and where
+   * the newest one begins says nothing about a record that came too late for the first.
    */
-  #survived(end: number): boolean {
-    const { core } = this.#current()
-    return end > 0 && core.ring.base >= end
+  #survived(attached: Attached, end: number): boolean {
+    if (end === 0) return false
+    this.#current()
+    return attached.savedTo >= end
   }
 
   /** False once this thread has left, or the region was given up. */
@@ -205,26 +212,26 @@ export class HyphaEngine implements Engine {
   // Tables
 
   openTable(name: string, options: TableOptions = {}): Table {
-    const { catalog } = this.#current()
     const bytes = typeof name === 'string' ? Buffer.byteLength(name) : 0
     if (bytes === 0 || bytes > MAX_TABLE_NAME_BYTES) {
       throw new HyphaError('HYPHA_INVALID', `A table's name is a text of 1 to ${MAX_TABLE_NAME_BYTES} bytes`)
     }
-    return catalog.open(name, options, this.options.readOnly)
+    return this.#throughReplacementSync(({ catalog }) => catalog.open(name, options, this.options.readOnly))
   }
 
   lookupTable(name: string): Table | undefined {
-    return this.#current().catalog.lookup(name)
+    return this.#throughReplacementSync(({ catalog }) => catalog.lookup(name))
   }
 
   tables(): Table[] {
-    return this.#current().catalog.all()
+    return this.#throughReplacementSync(({ catalog }) => catalog.all())
   }
 
   dropTable(table: Table): void {
-    const { catalog, housekeeping } = this.#current()
-    catalog.drop(table)
-    housekeeping.tableDropped()
+    this.#throughReplacementSync(({ catalog, housekeeping }) => {
+      catalog.drop(table)
+      housekeeping.tableDropped()
+    })
   }
 
   // Reading and writing
@@ -267,7 +274,7 @@ export class HyphaEngine implements Engine {
   }
 
   snapshot(): Snapshot {
-    return new SnapshotReader(this.#current().parts)
+    return this.#throughReplacementSync(({ parts }) => new SnapshotReader(parts))
   }
 
   /** Convenience for tools: a cursor over the newest state. */
@@ -317,17 +324,17 @@ export class HyphaEngine implements Engine {
   }
 
   async #close(): Promise<void> {
-    const { core, locks, options } = this
-    await this.#now.housekeeping.stop()
     let failure: unknown
     try {
-      if (core.region.state === L.STATE_LIVE && core.ring.poison === 0) await core.log.sync()
+      await this.#settle()
     } catch (error) {
       failure = error
     }
+    this.#leaving = true
+    const { core, locks, options } = this
     await takeOpenByte(locks, options.busyTimeoutMs)
     try {
-      core.reapDead()
+      if (core.region.state === L.STATE_LIVE) core.reapDead()
       if (!anyoneElse(locks)) await this.#lastOut()
     } catch (error) {
       failure ??= error
@@ -340,6 +347,21 @@ export class HyphaEngine implements Engine {
       core.region.detach()
     }
     if (failure !== undefined) throw failure
+  }
+
+  /** All that was committed here is on disk, in whatever generation of the region. */
+  async #settle(): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const now = this.#current()
+      await now.housekeeping.stop()
+      const { core } = now
+      try {
+        if (core.ring.poison === 0) await core.log.sync()
+        return
+      } catch (error) {
+        if (!this.#wasReplaced(now, error, attempt)) throw error
+      }
+    }
   }
 
   async #lastOut(): Promise<void> {

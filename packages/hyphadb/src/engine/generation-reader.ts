@@ -1,4 +1,5 @@
 /** The newest state, in whatever generation of the region this thread is. A stable object over changing readers. */
+import { RegionReplaced } from '../memory/generation.js'
 import type { Cursor, KeyRange, Reader, Table } from '../txn/api.js'
 import type { NewestReader } from '../txn/reading.js'
 
@@ -11,12 +12,27 @@ export class GenerationReader implements Reader {
 
   get(table: Table, key: Uint8Array): Buffer | undefined {
     this.#reader = this.current()
-    return this.#reader.get(table, key)
+    try {
+      return this.#reader.get(table, key)
+    } catch (error) {
+      return this.#afterReplacement(error).get(table, key)
+    }
   }
 
   find(table: Table, key: Uint8Array): boolean {
     this.#reader = this.current()
-    return this.#reader.find(table, key)
+    try {
+      return this.#reader.find(table, key)
+    } catch (error) {
+      return this.#afterReplacement(error).find(table, key)
+    }
+  }
+
+  /** The region was given up in the middle of a read: what is newest stands in the next one. */
+  #afterReplacement(error: unknown): NewestReader {
+    if (!(error instanceof RegionReplaced)) throw error
+    this.#reader = this.current()
+    return this.#reader
   }
 
   get buffer(): Buffer {
@@ -33,11 +49,19 @@ export class GenerationReader implements Reader {
 
   range(table: Table, range: KeyRange): Cursor {
     this.#reader = this.current()
-    return this.#reader.range(table, range)
+    try {
+      return this.#reader.range(table, range)
+    } catch (error) {
+      return this.#afterReplacement(error).range(table, range)
+    }
   }
 
   count(table: Table, range: KeyRange): number {
     this.#reader = this.current()
-    return this.#reader.count(table, range)
+    try {
+      return this.#reader.count(table, range)
+    } catch (error) {
+      return this.#afterReplacement(error).count(table, range)
+    }
   }
 }

@@ -58,6 +58,7 @@ export class Housekeeping {
   #notAwaited = false
   #lastFlush = 0
   #lastNameCheck = 0
+  #nextAttempt = 0
   #lastCheckpoint = performance.now()
   #cleanHand = 0
   #sweepTable = 0
@@ -71,6 +72,8 @@ export class Housekeeping {
     readonly core: Core,
     readonly paths: DatabasePaths,
     readonly options: ResolvedOptions,
+    /** Brings this thread to the next generation. */
+    readonly goOn: () => void,
   ) {
     this.#i32 = core.region.control.i32
     this.#f64 = core.region.control.f64
@@ -82,7 +85,13 @@ export class Housekeeping {
     })
     core.trees.onGhost = (tableId, pageId, key) => this.#noteGhost(tableId, pageId, key)
     core.onPublished = () => {
-      if (this.#ghosts.size >= GHOSTS_MAX / 2) this.#purgeGhosts()
+      if (this.#ghosts.size < GHOSTS_MAX / 2) return
+      try {
+        this.#purgeGhosts()
+      } catch (error) {
+        // The commit that this follows stands all the same; whatever it was shows where it is needed.
+        if (!isHyphaError(error)) throw error
+      }
     }
   }
 
@@ -112,6 +121,7 @@ export class Housekeeping {
 
   #tick(): void {
     try {
+      if (this.core.region.state === L.STATE_DEAD) return this.#leaveDead()
       this.#thread?.ensure()
       this.#purgeGhosts()
       if (this.#notAwaited && this.core.ring.durable < this.core.ring.tail) {
@@ -121,6 +131,19 @@ export class Housekeeping {
     } catch (error) {
       // A housekeeping section that fails is tried again at the next tick; what it could not do shows where it is needed.
       if (!isHyphaError(error)) throw error
+    }
+  }
+
+  /** A thread that asks for nothing goes on as well: only who has the old region mapped can build the next one. */
+  #leaveDead(): void {
+    const now = performance.now()
+    if (now < this.#nextAttempt) return
+    try {
+      this.goOn()
+    } finally {
+      // Not again at once when it failed: it takes as long as a stopped process is waited for.
+      const ended = performance.now()
+      this.#nextAttempt = ended + 4 * (ended - now)
     }
   }
 
@@ -329,7 +352,7 @@ export class Housekeeping {
   checkpointIsDue(): boolean {
     if (this.#stopped || this.#checkpointing !== undefined) return false
     if ((this.#i32[L.CHECKPOINT_REQUESTED_I] as number) !== 0) return true
-    if (this.core.checkpointer.inProgress || this.core.side.full) return true
+    if (this.core.checkpointer.inProgress) return true
     const { framesMax } = this.core.region.geometry
     if (this.#logSinceCheckpoint > this.options.checkpointBytes) return true
     if (this.core.evictor.dirtyCount > framesMax * 0.6) return true

@@ -20,6 +20,7 @@ import { LogRing } from '../log/ring.js'
 import { salvageRing } from '../log/salvage.js'
 import * as L from '../memory/layout.js'
 import { byteOfSlot, KIND_APPLICATION, SLOT_PID, SLOT_WRITES, slotWord } from '../memory/participants.js'
+import { RegionReplaced } from '../memory/generation.js'
 import { Region, type RegionIdentity } from '../memory/region.js'
 import type { ByteLockFile } from '../os/byte-locks.js'
 import { type FileHandle, readWholeFile, replaceWholeFile } from '../os/file-system.js'
@@ -38,6 +39,8 @@ import { chooseSuperblock, type RecoveryReport, readSuperblocks, recover } from 
 const PAGES_MIN = 1 << 22
 const PAGES_MOST = 1 << 27
 const GROWTH = 8
+/** Changes of the catalog within one generation that have versions of their own. */
+const CATALOG_CHANGES_BITS = 16
 
 export interface Opened {
   core: Core
@@ -60,7 +63,13 @@ export function joinOrBuild(
   }
   const region = reachable(locks, paths, options, name)
   if (region.state === L.STATE_DEAD) return buildNext(locks, paths, options, region)
-  return { core: joinRegion(region, locks, paths, options), report: undefined }
+  try {
+    return { core: joinRegion(region, locks, paths, options), report: undefined }
+  } catch (error) {
+    // What a dead one left could not be mended on the way in.
+    if (!(error instanceof RegionReplaced)) throw error
+    return buildNext(locks, paths, options, region)
+  }
 }
 
 function readRegionName(paths: DatabasePaths, options: ResolvedOptions): string | undefined {
@@ -142,7 +151,11 @@ function build(
   return buildRegion(locks, paths, options, superblock, generation)
 }
 
-/** Builds the region after one that was given up; its log ring goes to the log first. */
+/**
+ * Builds the region after one that was given up; its log ring goes to the log first. It is as large as the old one was,
+ * whoever builds it. Before it has its name, the old one says where it begins: that decides about commits that had passed
+ * their commit point there.
+ */
 function buildNext(locks: ByteLockFile, paths: DatabasePaths, options: ResolvedOptions, old: Region): Opened {
   Atomics.store(old.control.i32, L.HEADER_STATE_I, L.STATE_DEAD)
   waitForWriters(old, locks, options.busyTimeoutMs)
@@ -150,9 +163,22 @@ function buildNext(locks: ByteLockFile, paths: DatabasePaths, options: ResolvedO
   const superblock = findSuperblock(paths, options)
   salvage(old, superblock, paths, options)
   faultPoint('generation.salvaged')
-  const opened = buildRegion(locks, paths, options, superblock, old.generation + 1)
+  const opened = buildRegion(locks, paths, sizedAs(old, options), superblock, old.generation + 1, old)
   old.unlink()
   return opened
+}
+
+function sizedAs({ control, geometry }: Region, options: ResolvedOptions): ResolvedOptions {
+  const { framesMax, logRingBytes, versionRingBytes } = geometry
+  return {
+    ...options,
+    memory: control.f64[L.HEADER_BUDGET_F] as number,
+    memoryWasGiven: false, // the old one still fills its share: less is better than none
+    frames: framesMax,
+    logRingBytes,
+    versionRingBytes,
+    segmentBytes: control.f64[L.HEADER_SEGMENT_BYTES_F] as number,
+  }
 }
 
 const sleepWord = new Int32Array(new SharedArrayBuffer(4))
@@ -181,14 +207,19 @@ function buildRegion(
   options: ResolvedOptions,
   superblock: Superblock,
   generation: number,
+  old?: Region,
 ): Opened {
   const { files } = options
   faultPoint('open.building')
+  removeLeftBehind(locks, superblock, options, old)
   const region = createRegion(locks, superblock, options, generation)
   try {
     const core = makeCore(region, locks, paths, options)
     core.participants.register(KIND_APPLICATION, () => {})
     const report = recover(core, superblock, options.segmentBytes)
+    // No version is met twice in the life of a process: what is cached under one of an earlier generation is stale.
+    region.control.i32[L.CATALOG_VERSION_I] = generation << CATALOG_CHANGES_BITS
+    if (old !== undefined) old.control.f64[L.HEADER_SUCCEEDED_AT_F] = report.logEnd
     Atomics.store(region.control.i32, L.HEADER_STATE_I, L.STATE_LIVE)
     faultPoint('open.live')
     replaceWholeFile(files, paths.region, Buffer.from(`${region.name.slice(region.name.lastIndexOf('/') + 1)}\n`))
@@ -199,6 +230,24 @@ function buildRegion(
     region.detach()
     throw error
   }
+}
+
+/**
+ * Regions of this very directory that nobody can join: their builders died before `region` named them, or before they
+ * had removed the one that it named before. `old` is still needed, should this builder die too.
+ */
+function removeLeftBehind(locks: ByteLockFile, superblock: Superblock, options: ResolvedOptions, old: Region | undefined): void {
+  for (const name of Region.namesIn(options.sharedMemoryDirectory, namePrefix(superblock.databaseId))) {
+    if (name === old?.name) continue
+    const region = openOld(name)
+    if (region === undefined) continue
+    if (fits(region.identity(), locks)) region.unlink()
+    region.detach()
+  }
+}
+
+function namePrefix(databaseId: Uint8Array): string {
+  return `hyphadb-${Buffer.from(databaseId).subarray(0, 8).toString('hex')}-`
 }
 
 function openOld(name: string): Region | undefined {
@@ -257,8 +306,7 @@ function createRegion(
   const { pageSize, databaseId } = superblock
   const budget = divideBudget(options, pageSize)
   const nonce = randomBytes(8)
-  const short = Buffer.from(databaseId).subarray(0, 8).toString('hex')
-  const name = join(options.sharedMemoryDirectory, `hyphadb-${short}-${generation}-${nonce.toString('hex')}`)
+  const name = join(options.sharedMemoryDirectory, `${namePrefix(databaseId)}${generation}-${nonce.toString('hex')}`)
   const region = Region.create(name, {
     pageSize,
     framesMax: budget.framesMax,

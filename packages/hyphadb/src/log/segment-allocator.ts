@@ -49,9 +49,11 @@ export interface LogLatch {
 export interface WriteGate {
   enter(): void
   leave(): void
+  /** Throws as `enter` does, and counts nothing. */
+  check(): void
 }
 
-export const openGate: WriteGate = { enter: () => {}, leave: () => {} }
+export const openGate: WriteGate = { enter: () => {}, leave: () => {}, check: () => {} }
 
 export interface SegmentAllocatorOptions {
   readonly files: FileSystem

@@ -155,6 +155,7 @@ describe('log writer', () => {
         inside++
       },
       leave: () => void inside--,
+      check: () => expect(dead).toBe(false),
     }
     const { ring } = log
     const latches = { writeLatch: noLatch, allocationLatch: noLatch }

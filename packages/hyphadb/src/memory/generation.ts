@@ -29,6 +29,8 @@ export class RegionReplaced extends HyphaError {
 /** Stands before every change of a file. */
 export class FileGate {
   readonly #i32: Int32Array
+  /** This thread has gone on: its view of the region's state reads zero from now on. */
+  closed = false
 
   constructor(
     control: ControlMemory,
@@ -40,10 +42,19 @@ export class FileGate {
   enter(): void {
     const word = slotWord(this.participants.slot) + SLOT_WRITES
     Atomics.add(this.#i32, word, 1)
-    if (Atomics.load(this.#i32, HEADER_STATE_I) === STATE_DEAD) {
+    if (this.closed || Atomics.load(this.#i32, HEADER_STATE_I) === STATE_DEAD) {
       Atomics.sub(this.#i32, word, 1)
       throw new RegionReplaced()
     }
+  }
+
+  /**
+   * Behind what was read from a file: the region still stands, so no block of its map had been used again. Before what
+   * lasts beyond this turn and changes nothing (a sync off this thread): one that counted would deadlock, because this
+   * thread may wait for the builder while the builder waits for the count.
+   */
+  check(): void {
+    if (this.closed || Atomics.load(this.#i32, HEADER_STATE_I) === STATE_DEAD) throw new RegionReplaced()
   }
 
   leave(): void {

@@ -3,13 +3,12 @@
  *
  * | section | offset | size | who writes |
  * |---|---|---|---|
- * | header | 0 | 4096 | the builder, before the region has a name; then only `state` |
+ * | header | 0 | 4096 | the builder, before the region has a name; then only `state`, and where the next one begins |
  * | words | 4096 | 4096 | see below |
  * | log words | 8192 | 4096 | log/ |
  * | participants | 12288 | 256 x PARTICIPANTS_MAX | a slot's owner; its reaper, holding its byte |
  * | snapshot slots | | 16 x SNAPSHOTS_MAX | the slot's owner; reapers; revoked by the committer |
  * | undo area | | computed | the holder of the commit latch |
- * | side table | | 8 x sideCapacity | the holder of the allocator latch |
  * | frame words | | 20 x framesMax + framesMax | see pages/frames.ts |
  * | log ring | | power of two | the holder of the commit latch |
  * | version ring | | multiple of 4096 | the holder of the commit latch |
@@ -35,7 +34,6 @@ export const HEADER_GENERATION_I = 3
 export const HEADER_PAGE_SIZE_I = 4
 export const HEADER_FRAMES_MAX_I = 5
 export const HEADER_PAGES_MAX_I = 6
-export const HEADER_SIDE_CAPACITY_I = 7
 export const HEADER_ATTACH_DEVICE_F = 8
 export const HEADER_ATTACH_INODE_F = 9
 export const HEADER_SIZE_F = 10
@@ -43,6 +41,8 @@ export const HEADER_BUDGET_F = 11
 export const HEADER_LOG_RING_BYTES_F = 12
 export const HEADER_VERSION_RING_BYTES_F = 13
 export const HEADER_SEGMENT_BYTES_F = 14
+/** Where the next generation's log begins: what was committed here before it is saved, what came later is not. */
+export const HEADER_SUCCEEDED_AT_F = 15
 export const HEADER_DATABASE_ID_OFFSET = 256
 export const HEADER_NONCE_OFFSET = 272
 export const HEADER_BOOT_ID_OFFSET = 288 // 36 characters
@@ -175,11 +175,9 @@ export interface Geometry {
   pageSize: number
   framesMax: number
   pagesMax: number
-  sideCapacity: number
   undoListOffset: number
   undoBytesOffset: number
   undoBytes: number
-  sideOffset: number
   frameStateOffset: number
   frameDirtyOffset: number
   frameEpochOffset: number
@@ -210,7 +208,6 @@ export function geometryOf(
   versionRingBytes: number,
 ): Geometry {
   assert((logRingBytes & (logRingBytes - 1)) === 0, 'the log ring is a power of two')
-  const sideCapacity = 1 << Math.ceil(Math.log2(Math.max(1024, framesMax * 4)))
   const entriesPerChunk = (pageSize - 64) >> 2
   const chunksMax = Math.ceil(pagesMax / entriesPerChunk)
   let at = UNDO_OFFSET
@@ -222,7 +219,6 @@ export function geometryOf(
   const undoListOffset = take(UNDO_PAGE_LIST_MAX * 16)
   const undoBytes = align(UNDO_WHOLE_PAGES * (pageSize + 64), 64)
   const undoBytesOffset = take(undoBytes)
-  const sideOffset = take(sideCapacity * 8)
   const frameStateOffset = take(framesMax * 4)
   const frameDirtyOffset = take(framesMax * 4)
   const frameEpochOffset = take(framesMax * 4)
@@ -240,11 +236,9 @@ export function geometryOf(
     pageSize,
     framesMax,
     pagesMax,
-    sideCapacity,
     undoListOffset,
     undoBytesOffset,
     undoBytes,
-    sideOffset,
     frameStateOffset,
     frameDirtyOffset,
     frameEpochOffset,

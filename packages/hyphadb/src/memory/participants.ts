@@ -135,6 +135,11 @@ export class Participants {
     this.locks.unlock(byteOfSlot(slot))
   }
 
+  /** Gives up what `claimDead` or `register` began: the slot stays as it is, and anybody may try again. */
+  letGo(slot: number): void {
+    this.locks.unlock(byteOfSlot(slot))
+  }
+
   /** Slots in use, ours included. */
   active(): number[] {
     const slots: number[] = []

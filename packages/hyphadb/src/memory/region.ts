@@ -4,7 +4,7 @@
  * | file | what | grows |
  * |---|---|---|
  * | <name>.control | see layout.ts | no |
- * | <name>.frame-of, .block-of, .page-state, .block-state | the page directory, see pages/directory.ts | with the database |
+ * | <name>.frame-of, .block-of, .side-of, .page-state, .block-state | the page directory, see pages/directory.ts | with the database |
  * | <name>.frames-<n> | frames, one arena of at most 1 GiB each | with the pool, up to the budget |
  *
  * Thread safety: `grow...` by the holder of the allocator latch; `follow...` by anybody.
@@ -12,6 +12,8 @@
  * 1. A word that announces memory (PAGES_READY, BLOCKS_READY, FRAMES_READY) is stored after the memory is allocated.
  * 2. The name of a region stands in the database's `region` file only after the region is complete.
  */
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { assert } from '../base/assert.js'
 import { HyphaError, isHyphaError } from '../base/errors.js'
 import { MAX_ARENA_BYTES } from '../base/limits.js'
@@ -47,6 +49,7 @@ export class Region {
   readonly geometry: L.Geometry
   readonly frameOf: Int32Array
   readonly blockOf: Int32Array
+  readonly sideOf: Int32Array
   readonly pageState: Uint16Array
   readonly blockState: Uint8Array
   /** Indexed by frame >> framesPerArenaShift. */
@@ -55,6 +58,7 @@ export class Region {
   readonly #files: GrowableMapping[]
   readonly #frameOfFile: GrowableMapping
   readonly #blockOfFile: GrowableMapping
+  readonly #sideOfFile: GrowableMapping
   readonly #pageStateFile: GrowableMapping
   readonly #blockStateFile: GrowableMapping
   readonly #arenaFiles: GrowableMapping[] = []
@@ -72,10 +76,12 @@ export class Region {
     const { pagesMax, framesMax, pageSize } = geometry
     this.#frameOfFile = open('frame-of', pagesMax * 4)
     this.#blockOfFile = open('block-of', pagesMax * 4)
+    this.#sideOfFile = open('side-of', pagesMax * 4)
     this.#pageStateFile = open('page-state', pagesMax * 2)
     this.#blockStateFile = open('block-state', pagesMax * 2)
     this.frameOf = new Int32Array(this.#frameOfFile.view)
     this.blockOf = new Int32Array(this.#blockOfFile.view)
+    this.sideOf = new Int32Array(this.#sideOfFile.view)
     this.pageState = new Uint16Array(this.#pageStateFile.view)
     this.blockState = new Uint8Array(this.#blockStateFile.view)
     this.framesPerArenaShift = Math.log2(MAX_ARENA_BYTES / pageSize)
@@ -90,6 +96,7 @@ export class Region {
       controlFile,
       this.#frameOfFile,
       this.#blockOfFile,
+      this.#sideOfFile,
       this.#pageStateFile,
       this.#blockStateFile,
       ...this.#arenaFiles,
@@ -189,6 +196,14 @@ export class Region {
     return region
   }
 
+  /** Paths of the regions in a directory whose names begin so. */
+  static namesIn(directory: string, prefix: string): string[] {
+    const suffix = '.control'
+    return readdirSync(directory)
+      .filter(name => name.startsWith(prefix) && name.endsWith(suffix))
+      .map(name => join(directory, name.slice(0, -suffix.length)))
+  }
+
   get state(): number {
     return Atomics.load(this.control.i32, L.HEADER_STATE_I)
   }
@@ -219,6 +234,7 @@ export class Region {
       const next = Math.min(pagesMax, Math.ceil(pages / DIRECTORY_STEP) * DIRECTORY_STEP)
       this.#frameOfFile.grow(next * 4)
       this.#blockOfFile.grow(next * 4)
+      this.#sideOfFile.grow(next * 4)
       this.#pageStateFile.grow(next * 2)
       Atomics.store(i32, L.PAGES_READY_I, next)
     }
@@ -237,6 +253,7 @@ export class Region {
     if (pages === this.pagesMapped && blocks === this.#blockStateFile.mappedBytes) return
     this.#frameOfFile.follow(pages * 4)
     this.#blockOfFile.follow(pages * 4)
+    this.#sideOfFile.follow(pages * 4)
     this.#pageStateFile.follow(pages * 2)
     this.#blockStateFile.follow(blocks)
   }

@@ -9,9 +9,11 @@ export const SUPERBLOCK_COPIES = 4
 export interface ChangeGate {
   enter(): void
   leave(): void
+  /** Throws as `enter` does, and counts nothing. */
+  check(): void
 }
 
-const open: ChangeGate = { enter: () => {}, leave: () => {} }
+const open: ChangeGate = { enter: () => {}, leave: () => {}, check: () => {} }
 
 export class BlockFile {
   /** The first block that pages may use. */
@@ -25,9 +27,14 @@ export class BlockFile {
     this.firstBlock = Math.max(1, (SUPERBLOCK_BYTES * SUPERBLOCK_COPIES) / blockBytes)
   }
 
-  /** Synchronous; fills `target` or returns false when the file ends before. */
+  /**
+   * Synchronous; fills `target` or returns false when the file ends before. Throws when the region has been given up: the
+   * next one may have used the block again.
+   */
   read(block: number, target: Uint8Array): boolean {
-    return this.file.read(target, 0, this.blockBytes, block * this.blockBytes) === this.blockBytes
+    const whole = this.file.read(target, 0, this.blockBytes, block * this.blockBytes) === this.blockBytes
+    this.gate.check()
+    return whole
   }
 
   write(block: number, source: Uint8Array): void {

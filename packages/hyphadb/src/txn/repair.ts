@@ -8,7 +8,8 @@
  */
 import { faultPoint } from '../base/fault-points.js'
 import { RECORD_BAD, RecordHeader } from '../log/record.js'
-import { HyphaError } from '../base/errors.js'
+import { HyphaError, isHyphaError } from '../base/errors.js'
+import { RegionReplaced } from '../memory/generation.js'
 import type { Latch } from '../memory/latch.js'
 import * as L from '../memory/layout.js'
 import type { Participants } from '../memory/participants.js'
@@ -45,6 +46,8 @@ export interface RepairParts {
   latches: { commit: Latch; allocator: Latch; checkpoint: Latch; logWrite: Latch; logAllocation: Latch }
   /** Operations of a transaction's fragments in [first, end), read from the log's files. */
   readFragments: (first: number, transactionId: number, end: number) => OperationGatherer
+  /** The region is beyond repair. */
+  giveUp: () => void
 }
 
 export class Repairer {
@@ -58,6 +61,25 @@ export class Repairer {
 
   /** Repairs what the participant in this slot left, and frees the slot. */
   reap(slot: number): void {
+    try {
+      this.#reap(slot)
+    } catch (error) {
+      this.parts.participants.letGo(slot)
+      throw this.#beyondRepair(error)
+    }
+  }
+
+  /**
+   * Damage and failing disks would meet a new region as well: they are told. Anything else that repair throws is a broken
+   * invariant of the shared memory: the log is right, and the next region is built from it.
+   */
+  #beyondRepair(error: unknown): unknown {
+    if (isHyphaError(error) && error.code !== 'HYPHA_ASSERTION') return error
+    this.parts.giveUp()
+    return new RegionReplaced()
+  }
+
+  #reap(slot: number): void {
     const { participants, latches, allocator, snapshots, evictor } = this.parts
     const token = participants.tokenOfSlot(slot)
     faultPoint('repair.begin')
@@ -88,9 +110,13 @@ export class Repairer {
 
   /** For a thread whose own commit threw. It holds the commit latch. */
   repairOwn(): void {
-    this.parts.changes.settle()
-    this.parts.evictor.releaseClaimed()
-    this.repairCommit()
+    try {
+      this.parts.changes.settle()
+      this.parts.evictor.releaseClaimed()
+      this.repairCommit()
+    } catch (error) {
+      throw this.#beyondRepair(error)
+    }
   }
 
   /** Makes the state between commits out of whatever a commit's owner left. Commit latch held by us. */
