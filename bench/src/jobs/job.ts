@@ -55,6 +55,20 @@ export class Meter {
   }
 }
 
+/** A warm-up of short calls does so many at least: compiled code is not a matter of time when the machine is busy. */
+const WARM_CALLS = 30_000
+/** But no warm-up lasts longer than this many times what was asked for. */
+const WARM_PATIENCE = 8
+
+/** Runs `some`, which gives the number of calls that it made, until the code may be taken for warm. */
+export async function warmUp(task: Task, some: (seconds: number) => Promise<number> | number): Promise<void> {
+  const meter = new Meter()
+  for (let calls = 0; !meter.passed(task.warmSeconds) || calls < WARM_CALLS; ) {
+    if (meter.passed(task.warmSeconds * WARM_PATIENCE)) return
+    calls += await some(task.warmSeconds)
+  }
+}
+
 /** Calls `operate` for so long; gives the number of calls. */
 export async function repeat(meter: Meter, seconds: number, operate: (count: number) => unknown): Promise<number> {
   let count = 0

@@ -1,7 +1,7 @@
 /** Jobs that read rows. */
 import { Picks, randomKey, sequentialKey } from '../data.js'
 import type { KeyValueStore } from '../stores/store.js'
-import { type Job, Meter, repeatLong, repeatShort, type Task } from './job.js'
+import { type Job, Meter, repeatLong, repeatShort, type Task, warmUp } from './job.js'
 
 /** Keys to ask for, made before the clock runs; asked for again and again when there are fewer than questions. */
 const PREPARED_KEYS = 200_000
@@ -26,7 +26,7 @@ function getting(keyOf: (row: number) => Buffer, way: 'get' | 'borrow', load: bo
       bytes += value[0] as number
     }
     const operate = look(way === 'get' ? key => store.get(key) : key => store.borrow(key))
-    repeatShort(new Meter(), task.warmSeconds, operate)
+    await warmUp(task, seconds => repeatShort(new Meter(), seconds, operate))
     await conductor.ready()
     const meter = new Meter()
     const outcome = meter.outcome(repeatShort(meter, task.seconds, operate), { bytes })

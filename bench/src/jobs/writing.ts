@@ -1,7 +1,8 @@
 /** Jobs that write rows. */
+import { rmSync } from 'node:fs'
 import { KEY_BYTES, makeValues, Picks, randomKey, sequentialKey } from '../data.js'
-import type { KeyValueStore } from '../stores/store.js'
-import { type Job, Meter, repeat, repeatLong, type Task } from './job.js'
+import type { KeyValueStore, StoreKind } from '../stores/store.js'
+import { type Job, Meter, repeat, repeatLong, type Task, warmUp } from './job.js'
 
 /** Rows of a transaction in bulk. */
 const BULK_ROWS = 1000
@@ -23,11 +24,29 @@ async function writeAll(store: KeyValueStore, keys: readonly Buffer[], values: r
   }
 }
 
+/** Written elsewhere before the clock runs, for code to be compiled. */
+const WARM_ROWS = 100_000
+
+async function writeElsewhere(
+  kind: StoreKind,
+  task: Task,
+  keys: readonly Buffer[],
+  values: readonly Buffer[],
+): Promise<void> {
+  if (task.warmSeconds === 0) return
+  const directory = `${task.directory}-warm`
+  const store = await kind.openKeyValue({ ...task, directory })
+  await writeAll(store, keys.slice(0, WARM_ROWS), values)
+  await store.close()
+  rmSync(directory, { recursive: true, force: true })
+}
+
 /** Writes all rows into an empty directory and waits until they are on disk. */
 function bulk(keyOf: (row: number) => Buffer): Job {
   return async (kind, task, conductor) => {
     const keys = everyKey(task.rows, keyOf)
     const values = makeValues(task.valueBytes)
+    await writeElsewhere(kind, task, keys, values)
     const store = await kind.openKeyValue(task)
     await conductor.ready()
     const meter = new Meter()
@@ -54,7 +73,7 @@ export const write: Job = async (kind, task, conductor) => {
   const store = await kind.openKeyValue(task)
   await store.scan()
   const operate = (i: number): unknown => store.write(keys[i % keys.length]!, values[i % values.length]!)
-  await repeat(new Meter(), task.warmSeconds, operate)
+  await warmUp(task, seconds => repeat(new Meter(), seconds, operate))
   await conductor.ready()
   const meter = new Meter()
   const outcome = meter.outcome(await repeat(meter, task.seconds, operate))
@@ -77,7 +96,7 @@ export const writeInFlight: Job = async (kind, task, conductor) => {
     )
     return (await Promise.all(writers)).reduce((sum, each) => sum + each, 0)
   }
-  await run(new Meter(), task.warmSeconds)
+  await warmUp(task, seconds => run(new Meter(), seconds))
   await conductor.ready()
   const meter = new Meter()
   const outcome = meter.outcome(await run(meter, task.seconds))
@@ -99,7 +118,7 @@ export const burst: Job = async (kind, task, conductor) => {
     }
     if (last instanceof Promise) await last
   }
-  await repeatLong(new Meter(), task.warmSeconds, operate)
+  await warmUp(task, async seconds => (await repeatLong(new Meter(), seconds, operate)) * BURST)
   await conductor.ready()
   const meter = new Meter()
   const outcome = meter.outcome((await repeatLong(meter, task.seconds, operate)) * BURST)
@@ -112,7 +131,7 @@ export const readModifyWrite: Job = async (kind, task, conductor) => {
   const store = await kind.openKeyValue(task)
   await store.scan()
   const operate = (i: number): unknown => store.readModifyWrite?.(keys[i % keys.length]!)
-  await repeat(new Meter(), task.warmSeconds, operate)
+  await warmUp(task, seconds => repeat(new Meter(), seconds, operate))
   await conductor.ready()
   const meter = new Meter()
   const outcome = meter.outcome(await repeat(meter, task.seconds, operate))
