@@ -5,12 +5,11 @@
  *
  * Thread safety: a slot is its owner's; a reaper clears the slots of the dead; the committer may set `revoked`.
  * Invariants
- * 1. Begin stores the slot's sequence, then looks at the floor, and begins again later when the floor has passed it. The
- *    trimmer stores the floor, then looks at the slots, and lowers the floor again. One of the two sees the other.
- * 2. floor <= every sequence in use that is not revoked; nothing above the floor's needs is trimmed.
- * 3. What lies between two sequences in use may be given up (`needed`), though it is above the floor. So a second bound
- *    rises to the newest sequence before slots are looked at for that, and stays: a thread that read an older sequence
- *    and had not stored it yet begins again.
+ * 1. Who is about to give up versions first raises the bound of beginning to the newest sequence, then looks at the slots.
+ *    Begin stores its slot's sequence, then looks at the bound, and begins again when the bound has passed it. One of the
+ *    two sees the other. The bound never falls: not even for a slot that stands just now and will be taken back.
+ * 2. Everything above the floor is kept for the sequences in use that are not revoked, or (`needed`) what they show of it.
+ *    The floor alone could not guard begin: an older snapshot holds it back while versions above it are given up.
  */
 import { HyphaError } from '../base/errors.js'
 import { faultPoint, faults } from '../base/fault-points.js'
@@ -57,9 +56,10 @@ export class Snapshots {
       const sequence = this.visible
       if (faults.armed) faultPoint('snapshot.begin')
       this.#f64[word >> 1] = sequence
-      // Orders the store above before the loads below, as its counterparts in `refreshFloor` and `needed` do.
+      if (faults.armed) faultPoint('snapshot.stored')
+      // Orders the store above before the load below, as its counterpart in `#raiseBound` does.
       Atomics.add(this.#i32, word + 3, 0)
-      if ((this.#f64[VERSION_FLOOR_F] as number) <= sequence && (this.#f64[SNAPSHOT_BEGIN_F] as number) <= sequence) return slot
+      if ((this.#f64[SNAPSHOT_BEGIN_F] as number) <= sequence) return slot
     }
   }
 
@@ -109,11 +109,7 @@ export class Snapshots {
 
   /** For the holder of the commit latch: recomputes the floor. */
   refreshFloor(): number {
-    const visible = this.#f64[VISIBLE_F] as number
-    // Should this thread die before the floor is lowered again: nothing was trimmed, and the next call lowers it.
-    this.#f64[VERSION_FLOOR_F] = visible
-    Atomics.load(this.#i32, SNAPSHOTS_HIGH_I)
-    Atomics.add(this.#i32, SNAPSHOTS_HIGH_I, 0)
+    const visible = this.#raiseBound()
     const floor = Math.min(visible, this.oldest())
     this.#f64[VERSION_FLOOR_F] = floor
     return floor
@@ -137,10 +133,16 @@ export class Snapshots {
    * them shows may go.
    */
   needed(): number[] {
+    const visible = this.#raiseBound()
+    return [...this.inUse(), visible]
+  }
+
+  /** No snapshot begins below the newest sequence from now on. Returns it. */
+  #raiseBound(): number {
     const visible = this.#f64[VISIBLE_F] as number
     this.#f64[SNAPSHOT_BEGIN_F] = visible
     Atomics.add(this.#i32, SNAPSHOTS_HIGH_I, 0)
-    return [...this.inUse(), visible]
+    return visible
   }
 
   /** All sequences in use, ascending. */
