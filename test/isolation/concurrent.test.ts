@@ -8,7 +8,16 @@ import { tightOptions } from '../model/model-run.js'
 import { inTemporaryDirectory, Peer } from '../model/processes.js'
 import { checkSum, createSharedRows, SHARED_TABLE } from '../model/shared-rows.js'
 import { checkHistory, type ListTransaction } from './history.js'
-import { COUNTERS, COUNTERS_TABLE, type IsolationWork, keyOf, LIST_KEYS, LISTS_TABLE, PAIR_TABLES, readList } from './worker.js'
+import {
+  COUNTERS,
+  COUNTERS_TABLE,
+  type IsolationWork,
+  keyOf,
+  LIST_KEYS,
+  LISTS_TABLE,
+  PAIR_TABLES,
+  readList,
+} from './worker.js'
 
 const PROCESSES = 4
 const seed = testSeed()
@@ -54,10 +63,14 @@ describe('transactions of four processes', () => {
     }, 300_000)
 
     it(`keep the sum of all accounts at ${isolation}`, async () => {
-      await together({ scenario: 'bank', transactions: 150 * factor, isolation }, createSharedRows, async (engine, peers) => {
-        await Promise.all(peers.map(peer => peer.next()))
-        checkSum(engine.latest, engine.openTable(SHARED_TABLE), `the end, seed ${seed}`)
-      })
+      await together(
+        { scenario: 'bank', transactions: 150 * factor, isolation },
+        createSharedRows,
+        async (engine, peers) => {
+          await Promise.all(peers.map(peer => peer.next()))
+          checkSum(engine.latest, engine.openTable(SHARED_TABLE), `the end, seed ${seed}`)
+        },
+      )
     }, 300_000)
   }
 
@@ -65,9 +78,13 @@ describe('transactions of four processes', () => {
     const prepare = async (engine: HyphaEngine): Promise<void> => {
       for (const name of PAIR_TABLES) engine.openTable(name)
     }
-    await together({ scenario: 'pairs', transactions: 400 * factor, isolation: 'serializable' }, prepare, async (_engine, peers) => {
-      await Promise.all(peers.map(peer => peer.next()))
-    })
+    await together(
+      { scenario: 'pairs', transactions: 400 * factor, isolation: 'serializable' },
+      prepare,
+      async (_engine, peers) => {
+        await Promise.all(peers.map(peer => peer.next()))
+      },
+    )
   }, 300_000)
 
   it('that are short do not keep a long one from winning in the end', async () => {
@@ -76,24 +93,28 @@ describe('transactions of four processes', () => {
         const table = engine.openTable(COUNTERS_TABLE)
         for (let i = 0; i < COUNTERS; i++) tx.put(table, keyOf(i), Buffer.from('0'))
       })
-    await together({ scenario: 'short', transactions: 0, isolation: 'serializable' }, prepare, async (engine, peers) => {
-      await Promise.all(peers.map(peer => peer.next()))
-      const table = engine.openTable(COUNTERS_TABLE)
-      let attempts = 0
-      for (let round = 0; round < 3; round++) {
-        await engine.transact(async tx => {
-          attempts++
-          let sum = 0
-          for (let i = 0; i < COUNTERS; i++) {
-            sum += Number(tx.get(table, keyOf(i))?.toString())
-            if (i % 20 === 0) await new Promise(resolve => setTimeout(resolve, 3))
-          }
-          tx.put(table, Buffer.from('sum'), Buffer.from(String(sum)))
-        })
-      }
-      // Without the reservation it would take luck: between two of its reads the others commit dozens of times.
-      expect(attempts, `attempts, seed ${seed}`).toBeLessThan(60)
-      for (const peer of peers) peer.tell('stop')
-    })
+    await together(
+      { scenario: 'short', transactions: 0, isolation: 'serializable' },
+      prepare,
+      async (engine, peers) => {
+        await Promise.all(peers.map(peer => peer.next()))
+        const table = engine.openTable(COUNTERS_TABLE)
+        let attempts = 0
+        for (let round = 0; round < 3; round++) {
+          await engine.transact(async tx => {
+            attempts++
+            let sum = 0
+            for (let i = 0; i < COUNTERS; i++) {
+              sum += Number(tx.get(table, keyOf(i))?.toString())
+              if (i % 20 === 0) await new Promise(resolve => setTimeout(resolve, 3))
+            }
+            tx.put(table, Buffer.from('sum'), Buffer.from(String(sum)))
+          })
+        }
+        // Without the reservation it would take luck: between two of its reads the others commit dozens of times.
+        expect(attempts, `attempts, seed ${seed}`).toBeLessThan(60)
+        for (const peer of peers) peer.tell('stop')
+      },
+    )
   }, 300_000)
 })

@@ -40,13 +40,16 @@ async function interleaved(
   })
   const attempts: [number, number] = [0, 0]
   const run = (one: typeof first, index: 0 | 1): Promise<void> =>
-    engine.transact(async tx => {
-      attempts[index]++
-      const seen = one.read(tx)
-      if (++readers === 2) open()
-      await bothHaveRead
-      one.write(tx, seen)
-    }, { isolation })
+    engine.transact(
+      async tx => {
+        attempts[index]++
+        const seen = one.read(tx)
+        if (++readers === 2) open()
+        await bothHaveRead
+        one.write(tx, seen)
+      },
+      { isolation },
+    )
   await Promise.all([run(first, 0), run(second, 1)])
   return attempts
 }
@@ -58,7 +61,10 @@ describe('write skew', () => {
   async function bothGoOffDuty(isolation: Isolation): Promise<{ onDuty: number; attempts: [number, number] }> {
     await engine.put(table, bytes('alice'), bytes('on'))
     await engine.put(table, bytes('bob'), bytes('on'))
-    const leave = (me: string, other: string): { read: (tx: Transaction) => unknown; write: (tx: Transaction, seen: unknown) => void } => ({
+    const leave = (
+      me: string,
+      other: string,
+    ): { read: (tx: Transaction) => unknown; write: (tx: Transaction, seen: unknown) => void } => ({
       read: tx => isOn(tx, other),
       write: (tx, otherIsOn) => {
         if (otherIsOn === true) tx.put(table, bytes(me), bytes('off'))
@@ -110,7 +116,14 @@ describe('phantoms', () => {
     ['a range', tx => rowsOf(tx, { gte: bytes('k'), lt: bytes('l') })],
     ['a range backwards', tx => rowsOf(tx, { gte: bytes('k'), lt: bytes('l'), reverse: true })],
     ['a range with a limit', tx => rowsOf(tx, { gt: bytes('k'), lte: bytes('k~'), limit: 1 })],
-    ['a range under own writes', tx => (tx.put(table, bytes('k-none'), bytes('')), tx.delete(table, bytes('k-none')), rowsOf(tx, { gte: bytes('k'), lt: bytes('l') }))],
+    [
+      'a range under own writes',
+      tx => (
+        tx.put(table, bytes('k-none'), bytes('')),
+        tx.delete(table, bytes('k-none')),
+        rowsOf(tx, { gte: bytes('k'), lt: bytes('l') })
+      ),
+    ],
     ['the absence of rows', tx => ['k1', 'k2'].filter(key => tx.get(table, bytes(key)) !== undefined).length],
     ['an empty find', tx => ['k1', 'k2'].filter(key => tx.find(table, bytes(key))).length],
   ]
@@ -207,8 +220,14 @@ describe('long read sets', () => {
       for (let i = 0; i < 100; i++) sum += Number(tx.get(table, bytes(`r${i}`))?.toString())
       return sum
     }
-    const one = { read: readAll, write: (tx: Transaction, sum: unknown): void => tx.put(table, bytes('r7'), bytes(String((sum as number) + 1))) }
-    const other = { read: readAll, write: (tx: Transaction, sum: unknown): void => tx.put(table, bytes('r93'), bytes(String((sum as number) + 1))) }
+    const one = {
+      read: readAll,
+      write: (tx: Transaction, sum: unknown): void => tx.put(table, bytes('r7'), bytes(String((sum as number) + 1))),
+    }
+    const other = {
+      read: readAll,
+      write: (tx: Transaction, sum: unknown): void => tx.put(table, bytes('r93'), bytes(String((sum as number) + 1))),
+    }
     const attempts = await interleaved('serializable', one, other)
     expect(attempts[0] + attempts[1]).toBe(3)
     const values = ['r7', 'r93'].map(key => Number(engine.latest.get(table, bytes(key))?.toString())).sort()

@@ -74,7 +74,8 @@ function checkFinal(
   if (new Set(list).size !== list.length) faults.push(`key ${key} holds a value twice`)
   for (const value of list) {
     const writer = writers.get(value)
-    if (writer === undefined || history[writer]?.committed !== true) faults.push(`key ${key} holds ${value}, which nobody committed`)
+    if (writer === undefined || history[writer]?.committed !== true)
+      faults.push(`key ${key} holds ${value}, which nobody committed`)
   }
   const held = new Set(list)
   for (const { committed, operations } of history) {
@@ -103,11 +104,14 @@ function checkReads(
       continue
     }
     const outer = operation.list.slice(0, operation.list.length - mine.length)
-    if (operation.list.slice(outer.length).join() !== mine.join()) faults.push(`transaction ${index} does not see its own appends to ${key}`)
+    if (operation.list.slice(outer.length).join() !== mine.join())
+      faults.push(`transaction ${index} does not see its own appends to ${key}`)
     const prefix = (final.get(key) ?? []).slice(0, outer.length)
-    if (outer.join() !== prefix.join()) faults.push(`transaction ${index} read ${outer.join()} in ${key}, which ends as ${prefix.join()}…`)
+    if (outer.join() !== prefix.join())
+      faults.push(`transaction ${index} read ${outer.join()} in ${key}, which ends as ${prefix.join()}…`)
     const before = seen.get(key)
-    if (before !== undefined && before !== outer.join()) faults.push(`transaction ${index} read ${key} as ${before}, then as ${outer.join()}`)
+    if (before !== undefined && before !== outer.join())
+      faults.push(`transaction ${index} read ${key} as ${before}, then as ${outer.join()}`)
     seen.set(key, outer.join())
   }
 }
@@ -191,7 +195,11 @@ export function findCycle(edges: readonly { to: number }[][]): number[] | undefi
   return undefined
 }
 
-function describeCycle(history: readonly ListTransaction[], edges: readonly Edge[][], cycle: readonly number[]): string {
+function describeCycle(
+  history: readonly ListTransaction[],
+  edges: readonly Edge[][],
+  cycle: readonly number[],
+): string {
   const text = cycle.map((from, i) => {
     const to = cycle[(i + 1) % cycle.length] as number
     const kinds = (edges[from] ?? []).filter(edge => edge.to === to).map(edge => edge.kind)

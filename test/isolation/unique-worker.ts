@@ -26,11 +26,15 @@ async function main(): Promise<void> {
       if (value % 3 === 0) {
         await claims.insert({ id, name: `spare ${id}`, owner: process }, { durability: 'none' })
         await claims.update(id, { name: `name ${value}` }, { durability: 'none' })
-      } else if (value % 3 === 1) await claims.insert({ id, name: `name ${value}`, owner: process }, { durability: 'none' })
+      } else if (value % 3 === 1)
+        await claims.insert({ id, name: `name ${value}`, owner: process }, { durability: 'none' })
       else {
-        await db.transaction(tx => {
-          tx.collection(CLAIMS).insert({ id, name: `name ${value}`, owner: process })
-        }, { isolation: 'snapshot', durability: 'none' })
+        await db.transaction(
+          tx => {
+            tx.collection(CLAIMS).insert({ id, name: `name ${value}`, owner: process })
+          },
+          { isolation: 'snapshot', durability: 'none' },
+        )
       }
       won.push(value)
     } catch (error) {

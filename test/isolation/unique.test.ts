@@ -20,9 +20,13 @@ it('of those who race for a unique value exactly one wins, the others are told',
     await Promise.all(peers.map(peer => peer.ended))
     expect(won.flat().sort((a, b) => a - b)).toEqual(Array.from({ length: values }, (_, value) => value))
     won.forEach((list, process) => {
-      for (const value of list) expect(claims.findOne({ name: `name ${value}` })).toMatchObject({ id: `${process}-${value}`, owner: process })
+      for (const value of list)
+        expect(claims.findOne({ name: `name ${value}` })).toMatchObject({ id: `${process}-${value}`, owner: process })
     })
-    const named = claims.find().toArray().map(each => each['name'])
+    const named = claims
+      .find()
+      .toArray()
+      .map(each => each['name'])
     expect(new Set(named).size).toBe(named.length)
     expect((await db.verify()).faults).toEqual([])
     await db.close()

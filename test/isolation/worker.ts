@@ -1,10 +1,11 @@
 /** One process of the isolation tests: does its part of a scenario and tells the test what it saw. */
+
+import { isHyphaError } from 'hyphadb/internal/base/errors.js'
+import { SeededRandom } from 'hyphadb/internal/base/random.js'
 import type { Isolation, Reader, Table, Transaction } from 'hyphadb/internal/engine/api.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
 import type { InternalOptions } from 'hyphadb/internal/engine/options.js'
-import { isHyphaError } from 'hyphadb/internal/base/errors.js'
-import { SeededRandom } from 'hyphadb/internal/base/random.js'
 import { argument, listen, report, runPeer } from '../model/processes.js'
 import { checkSum, SHARED_TABLE, transfer } from '../model/shared-rows.js'
 import type { ListTransaction } from './history.js'
@@ -41,7 +42,12 @@ function writeList(tx: Transaction, table: Table, key: number, list: readonly nu
 /** By a point or by a range: both must be validated. */
 function readSomehow(tx: Reader, table: Table, key: number, random: SeededRandom): number[] {
   if (random.chance(0.6)) return readList(tx, table, key)
-  const range = { gte: keyOf(key), lte: keyOf(key), reverse: random.chance(0.5), ...(random.chance(0.3) && { limit: 1 }) }
+  const range = {
+    gte: keyOf(key),
+    lte: keyOf(key),
+    reverse: random.chance(0.5),
+    ...(random.chance(0.3) && { limit: 1 }),
+  }
   const cursor = tx.range(table, range)
   const found = cursor.next()
   const bytes = found ? Buffer.from(cursor.buffer.subarray(cursor.valueStart, cursor.valueEnd)) : Buffer.alloc(0)
@@ -126,10 +132,13 @@ async function pairs(engine: HyphaEngine, work: IsolationWork): Promise<void> {
     const key = keyOf(random.below(20))
     if (work.process % 2 === 0) {
       const value = random.bytes(random.chance(0.1) ? random.between(2000, 9000) : random.between(0, 200))
-      engine.transactSync(tx => {
-        tx.put(left, key, value)
-        tx.put(right, key, value)
-      }, { durability: 'none' })
+      engine.transactSync(
+        tx => {
+          tx.put(left, key, value)
+          tx.put(right, key, value)
+        },
+        { durability: 'none' },
+      )
       if (random.chance(0.01)) await engine.checkpoint()
       if (random.chance(0.05)) engine.housekeep()
       continue
@@ -156,11 +165,14 @@ async function short(engine: HyphaEngine, work: IsolationWork): Promise<void> {
   })
   await report('ready')
   for (let i = 0; !stopped; i++) {
-    await engine.transact(tx => {
-      const key = keyOf(random.below(COUNTERS))
-      const value = Number(tx.get(table, key)?.toString() ?? 0)
-      tx.put(table, key, Buffer.from(String(value + 1)))
-    }, { durability: 'none' })
+    await engine.transact(
+      tx => {
+        const key = keyOf(random.below(COUNTERS))
+        const value = Number(tx.get(table, key)?.toString() ?? 0)
+        tx.put(table, key, Buffer.from(String(value + 1)))
+      },
+      { durability: 'none' },
+    )
     if (i % 5 === 0) await new Promise(resolve => setTimeout(resolve, 1))
   }
 }

@@ -1,10 +1,10 @@
 /** One process of the document test: random writes to documents of its own, which it can check exactly. */
 import { isDeepStrictEqual } from 'node:util'
 import { type Collection, type Database, type Document, isHyphaError } from 'hyphadb'
+import { SeededRandom } from 'hyphadb/internal/base/random.js'
 import { openDatabase } from 'hyphadb/internal/documents/database.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
 import type { InternalOptions } from 'hyphadb/internal/engine/options.js'
-import { SeededRandom } from 'hyphadb/internal/base/random.js'
 import { argument, report, runPeer } from './processes.js'
 
 export interface DocumentsWork {
@@ -27,7 +27,10 @@ export const indexes = {
 }
 
 /** The collection over an engine with options that only tests set. */
-export async function openThings(directory: string, options: InternalOptions): Promise<{ db: Database; things: Collection }> {
+export async function openThings(
+  directory: string,
+  options: InternalOptions,
+): Promise<{ db: Database; things: Collection }> {
   const db = await openDatabase(() => openEngine(directory, options))
   return { db, things: db.collection(THINGS, { indexes }) }
 }
@@ -42,7 +45,8 @@ export function randomDocument(random: SeededRandom, id: string): Document {
   if (random.chance(0.7)) document['tags'] = random.shuffle([...tags]).slice(0, random.below(4))
   if (random.chance(0.1)) document['tags'] = random.pick(tags)
   if (random.chance(0.3)) document['note'] = `note ${random.below(10)}`
-  if (random.chance(0.5)) document['inner'] = random.chance(0.2) ? [{ x: random.below(5) }, { x: 'y' }] : { x: random.below(5), z: [1, null] }
+  if (random.chance(0.5))
+    document['inner'] = random.chance(0.2) ? [{ x: random.below(5) }, { x: 'y' }] : { x: random.below(5), z: [1, null] }
   if (random.chance(0.1)) document['when'] = new Date(random.below(1e6))
   if (random.chance(0.05)) document['long'] = 'x'.repeat(random.between(2000, 30_000))
   return document
@@ -109,7 +113,9 @@ class DocumentsDriver {
   async #update(id: string): Promise<void> {
     const known = this.#model.get(id)
     if (known === undefined) return
-    const change = this.#random.chance(0.5) ? { price: this.#random.below(50) } : { deed: this.#random.below(2000), tags: ['new'] }
+    const change = this.#random.chance(0.5)
+      ? { price: this.#random.below(50) }
+      : { deed: this.#random.below(2000), tags: ['new'] }
     const changed = await this.things.update(id, change, { durability: 'none' })
     if (!isDeepStrictEqual(changed, { ...known, ...change })) throw new Error(`update of ${id} gave something else`)
     this.#model.set(id, { ...known, ...change })
@@ -119,32 +125,37 @@ class DocumentsDriver {
   async #several(): Promise<void> {
     let changes = new Map<string, Document | undefined>()
     try {
-      await this.db.transaction(tx => {
-        changes = new Map()
-        const things = tx.collection(THINGS)
-        for (let i = this.#random.between(1, 6); i > 0; i--) {
-          const id = this.#id()
-          if (this.#random.chance(0.3)) {
-            things.delete(id)
-            changes.set(id, undefined)
-          } else {
-            const document = randomDocument(this.#random, id)
-            things.put(document)
-            changes.set(id, document)
+      await this.db.transaction(
+        tx => {
+          changes = new Map()
+          const things = tx.collection(THINGS)
+          for (let i = this.#random.between(1, 6); i > 0; i--) {
+            const id = this.#id()
+            if (this.#random.chance(0.3)) {
+              things.delete(id)
+              changes.set(id, undefined)
+            } else {
+              const document = randomDocument(this.#random, id)
+              things.put(document)
+              changes.set(id, document)
+            }
           }
-        }
-        if (this.#random.chance(0.2)) throw new GivenUp()
-      }, { durability: 'none', isolation: this.#random.chance(0.5) ? 'serializable' : 'snapshot' })
+          if (this.#random.chance(0.2)) throw new GivenUp()
+        },
+        { durability: 'none', isolation: this.#random.chance(0.5) ? 'serializable' : 'snapshot' },
+      )
     } catch (error) {
       if (error instanceof GivenUp) return
       throw error
     }
-    for (const [id, document] of changes) document === undefined ? this.#model.delete(id) : this.#model.set(id, document)
+    for (const [id, document] of changes)
+      document === undefined ? this.#model.delete(id) : this.#model.set(id, document)
   }
 
   #check(id: string): void {
     const found = this.things.get(id)
-    if (!isDeepStrictEqual(found, this.#model.get(id))) throw new Error(`${id} is ${JSON.stringify(found)}, not ${JSON.stringify(this.#model.get(id))}`)
+    if (!isDeepStrictEqual(found, this.#model.get(id)))
+      throw new Error(`${id} is ${JSON.stringify(found)}, not ${JSON.stringify(this.#model.get(id))}`)
   }
 }
 

@@ -47,7 +47,8 @@ function compareQueries(things: Collection | SnapshotCollection, random: SeededR
     const right = all.filter(document => query.test(document))
     const found = things.find(filter).toArray()
     const label = `${JSON.stringify(filter)} by ${JSON.stringify(explained)}, seed ${seed}`
-    if (!isDeepStrictEqual(ids(found), ids(right))) throw new Error(`${found.length} documents for ${right.length}: ${label}`)
+    if (!isDeepStrictEqual(ids(found), ids(right)))
+      throw new Error(`${found.length} documents for ${right.length}: ${label}`)
     if (things.count(filter) !== right.length) throw new Error(`count: ${label}`)
   }
   return plans
@@ -60,7 +61,13 @@ describe('documents written by two processes', () => {
       const { db, things } = await openThings(directory, options)
       const random = new SeededRandom(seed + 100)
       const peers = [0, 1].map(process => {
-        const work: DocumentsWork = { directory, engine: options, process, seed: seed + process, operations: 1500 * factor }
+        const work: DocumentsWork = {
+          directory,
+          engine: options,
+          process,
+          seed: seed + process,
+          operations: 1500 * factor,
+        }
         return new Peer<number>(new URL('./documents-worker.js', import.meta.url).href, work)
       })
       let running = true
@@ -74,7 +81,8 @@ describe('documents written by two processes', () => {
       }
       await ended
       const plans = compareQueries(things, random, 300)
-      for (const index of ['byTags', 'byTown', 'byDeed', 'byNote', 'byInner']) expect([...plans]).toContain(`index ${index}`)
+      for (const index of ['byTags', 'byTown', 'byDeed', 'byNote', 'byInner'])
+        expect([...plans]).toContain(`index ${index}`)
       expect((await db.verify()).faults).toEqual([])
       const before = things.find().toArray()
       await db.close()

@@ -4,11 +4,11 @@
  * invariants (shared-rows.ts).
  */
 import { writeSync } from 'node:fs'
+import { SeededRandom } from 'hyphadb/internal/base/random.js'
 import type { Reader, Table, Transaction, TransactionOptions } from 'hyphadb/internal/engine/api.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
 import type { InternalOptions } from 'hyphadb/internal/engine/options.js'
-import { SeededRandom } from 'hyphadb/internal/base/random.js'
 import { keyPool, randomValue } from './random-rows.js'
 import { bytesOf, RowModel, type TextRange } from './row-model.js'
 import { checkSum, SHARED_TABLE, transfer } from './shared-rows.js'
@@ -122,7 +122,11 @@ export class ModelDriver {
       [1, 'flushed', () => this.#engine.flushed()],
       [1, 'compare all', () => this.#compareAll()],
       [shared ? 20 : 0, 'shared transfer', () => this.#transfer()],
-      [shared ? 8 : 0, 'shared sum', () => void checkSum(this.#engine.latest, this.#shared as Table, 'newest', this.#random.chance(0.5))],
+      [
+        shared ? 8 : 0,
+        'shared sum',
+        () => void checkSum(this.#engine.latest, this.#shared as Table, 'newest', this.#random.chance(0.5)),
+      ],
       [reopen ? 1 : 0, 'reopen', () => this.#reopen()],
     ]
   }
@@ -205,7 +209,8 @@ export class ModelDriver {
 
   /** The write is visible when the call returns if nobody holds the latch: alone, that is always so. */
   async #settle(written: Promise<void>): Promise<void> {
-    if (this.settings.prefix !== '' || this.settings.engine.housekeeping !== 'none' || this.#random.chance(0.2)) await written
+    if (this.settings.prefix !== '' || this.settings.engine.housekeeping !== 'none' || this.#random.chance(0.2))
+      await written
     else this.#pending.push(written)
     if (this.#pending.length > 10) await Promise.all(this.#pending.splice(0))
   }
@@ -315,7 +320,8 @@ export class ModelDriver {
   #checkShared(held: Held): void {
     if (this.#shared === undefined || held.sharedDigest === undefined) return
     const digest = checkSum(held.reader, this.#shared, `snapshot ${held.reader.sequence}`, this.#random.chance(0.5))
-    if (digest !== held.sharedDigest) throw new Error(`snapshot ${held.reader.sequence} shows other shared rows than at first`)
+    if (digest !== held.sharedDigest)
+      throw new Error(`snapshot ${held.reader.sequence} shows other shared rows than at first`)
   }
 
   #closeSnapshot(at: number): void {

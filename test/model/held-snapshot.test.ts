@@ -1,14 +1,15 @@
 /** A reader that holds its snapshot while everything is rewritten; and one that holds it too long. */
+
+import { armFault, disarmFaults } from 'hyphadb/internal/base/fault-points.js'
+import { SeededRandom, testSeed } from 'hyphadb/internal/base/random.js'
 import type { Reader, Snapshot } from 'hyphadb/internal/engine/api.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
 import type { InternalOptions } from 'hyphadb/internal/engine/options.js'
-import { SeededRandom, testSeed } from 'hyphadb/internal/base/random.js'
-import { armFault, disarmFaults } from 'hyphadb/internal/base/fault-points.js'
 import { afterEach, describe, expect, it } from 'vitest'
 import { diskFigures } from './figures.js'
 import { inTemporaryDirectory, Peer } from './processes.js'
-import { rewrite, type RewriterWork, rowKey, ROWS_TABLE, rowValue } from './rewriter.js'
+import { type RewriterWork, ROWS_TABLE, rewrite, rowKey, rowValue } from './rewriter.js'
 
 const MIB = 1024 * 1024
 const seed = testSeed()
@@ -21,7 +22,8 @@ function checkAll(reader: Reader, engine: HyphaEngine, rows: number, round: numb
   while (cursor.next()) {
     const value = cursor.buffer.subarray(cursor.valueStart, cursor.valueEnd)
     if (Buffer.compare(cursor.key(), rowKey(row)) !== 0) throw new Error(`row ${row} has another key`)
-    if (Buffer.compare(value, rowValue(row, round)) !== 0) throw new Error(`row ${row} is of round ${value.readUInt32LE(4)}, not ${round}`)
+    if (Buffer.compare(value, rowValue(row, round)) !== 0)
+      throw new Error(`row ${row} is of round ${value.readUInt32LE(4)}, not ${round}`)
     row++
   }
   expect(row).toBe(rows)
@@ -34,7 +36,9 @@ function checkSome(reader: Reader, engine: HyphaEngine, rows: number, round: num
     const row = random.below(rows)
     const value = reader.get(table, rowKey(row))
     if (value === undefined || Buffer.compare(value, rowValue(row, round)) !== 0) {
-      throw new Error(`row ${row} is ${value === undefined ? 'missing' : `of round ${value.readUInt32LE(4)}`}, not of ${round}, seed ${seed}`)
+      throw new Error(
+        `row ${row} is ${value === undefined ? 'missing' : `of round ${value.readUInt32LE(4)}`}, not of ${round}, seed ${seed}`,
+      )
     }
   }
   const from = random.below(rows - 100)
@@ -92,14 +96,19 @@ describe('a held snapshot', () => {
   async function shrink(engine: HyphaEngine, directory: string, largest: Largest): Promise<void> {
     const table = engine.openTable(ROWS_TABLE)
     for (let first = rows / 4; first < rows; first += 500) {
-      engine.transactSync(tx => {
-        for (let row = first; row < first + 500; row++) tx.delete(table, rowKey(row))
-      }, { durability: 'none' })
+      engine.transactSync(
+        tx => {
+          for (let row = first; row < first + 500; row++) tx.delete(table, rowKey(row))
+        },
+        { durability: 'none' },
+      )
     }
     const deadline = performance.now() + 30_000
     while (diskFigures(directory).dataBytes > largest.dataBytes / 2) {
       if (performance.now() > deadline) {
-        throw new Error(`the file stays as long as it is: ${JSON.stringify({ ...diskFigures(directory), ...engine.stats().data })}`)
+        throw new Error(
+          `the file stays as long as it is: ${JSON.stringify({ ...diskFigures(directory), ...engine.stats().data })}`,
+        )
       }
       await engine.checkpoint()
       await pause(50)
@@ -115,7 +124,12 @@ describe('a held snapshot', () => {
     usedBlocks: number
   }
 
-  async function watchOver(engine: HyphaEngine, snapshot: Snapshot, writer: Peer<number>, directory: string): Promise<Largest> {
+  async function watchOver(
+    engine: HyphaEngine,
+    snapshot: Snapshot,
+    writer: Peer<number>,
+    directory: string,
+  ): Promise<Largest> {
     const random = new SeededRandom(seed)
     const largest: Largest = { keptBytes: 0, dataBytes: 0, logBytes: 0, usedBlocks: 0 }
     let running = true
@@ -145,7 +159,8 @@ describe('a held snapshot', () => {
       expect(snapshots.open).toBe(0)
       const used = data.blocks - data.freeBlocks
       if (versions.keptBytes === 0 && versions.ringUsed === 0 && used < largest.usedBlocks * 0.75) return
-      if (performance.now() > deadline) throw new Error(`not given back: ${JSON.stringify({ versions, data, largest })}`)
+      if (performance.now() > deadline)
+        throw new Error(`not given back: ${JSON.stringify({ versions, data, largest })}`)
       await pause(100)
     }
   }
@@ -175,10 +190,19 @@ describe('beyond the limit of old versions', () => {
       const third = other.snapshot()
       await rewrite(other, 5000, 2) // as much again: the limit is passed
       other.housekeep()
-      expect(() => oldest.get(engine.openTable(ROWS_TABLE), rowKey(1))).toThrow(expect.objectContaining({ code: 'HYPHA_SNAPSHOT_TOO_OLD' }))
-      expect(() => oldest.count(engine.openTable(ROWS_TABLE), {})).toThrow(expect.objectContaining({ code: 'HYPHA_SNAPSHOT_TOO_OLD' }))
-      expect(() => oldest.range(engine.openTable(ROWS_TABLE), {}).next()).toThrow(expect.objectContaining({ code: 'HYPHA_SNAPSHOT_TOO_OLD' }))
-      for (const [snapshot, from] of [[second, engine], [third, other]] as const) {
+      expect(() => oldest.get(engine.openTable(ROWS_TABLE), rowKey(1))).toThrow(
+        expect.objectContaining({ code: 'HYPHA_SNAPSHOT_TOO_OLD' }),
+      )
+      expect(() => oldest.count(engine.openTable(ROWS_TABLE), {})).toThrow(
+        expect.objectContaining({ code: 'HYPHA_SNAPSHOT_TOO_OLD' }),
+      )
+      expect(() => oldest.range(engine.openTable(ROWS_TABLE), {}).next()).toThrow(
+        expect.objectContaining({ code: 'HYPHA_SNAPSHOT_TOO_OLD' }),
+      )
+      for (const [snapshot, from] of [
+        [second, engine],
+        [third, other],
+      ] as const) {
         const table = from.openTable(ROWS_TABLE)
         for (let row = 0; row < rows; row += 7) {
           expect(snapshot.get(table, rowKey(row))?.readUInt32LE(4)).toBe(row < 5000 ? 1 : 0)
@@ -197,6 +221,33 @@ describe('beyond the limit of old versions', () => {
 
 describe('a snapshot that is slow to begin', () => {
   afterEach(() => disarmFaults())
+
+  it('is not let in by a floor that is lowered for it after versions have been given up', async () => {
+    await inTemporaryDirectory(async directory => {
+      const options: InternalOptions = { pageSize: 4096, frames: 512, durability: 'none', housekeeping: 'none' }
+      const engine = await openEngine(directory, options)
+      const other = await openEngine(directory, options)
+      const rows = 500
+      await rewrite(other, rows, 0)
+      armFault('snapshot.begin', 1, () => {
+        const table = other.openTable(ROWS_TABLE)
+        other.transactSync(tx => {
+          for (let row = 0; row < rows; row++) tx.put(table, rowKey(row), rowValue(row, 1))
+        })
+        other.housekeep()
+        expect(other.stats().versions.ringUsed).toBe(0)
+        armFault('snapshot.stored', 1, () => {
+          other.transactSync(tx => tx.put(table, rowKey(0), rowValue(0, 1)))
+          other.housekeep()
+        })
+      })
+      const snapshot = engine.snapshot()
+      checkAll(snapshot, engine, rows, 1)
+      snapshot.close()
+      await other.close()
+      await engine.close()
+    })
+  })
 
   it('does not begin where versions between two others have been given up', async () => {
     await inTemporaryDirectory(async directory => {
@@ -226,7 +277,11 @@ describe('a snapshot that is slow to begin', () => {
       })
       const snapshot = engine.snapshot()
       const cursor = snapshot.range(engine.openTable(ROWS_TABLE), {})
-      while (cursor.next()) values.set(Buffer.from(cursor.key()).toString(), Buffer.from(cursor.buffer.subarray(cursor.valueStart, cursor.valueEnd)))
+      while (cursor.next())
+        values.set(
+          Buffer.from(cursor.key()).toString(),
+          Buffer.from(cursor.buffer.subarray(cursor.valueStart, cursor.valueEnd)),
+        )
       expect(values.size).toBe(rows)
       expect(new Set([...values.values()].map(value => value.readUInt32LE(4)))).toEqual(new Set([4]))
       checkAll(oldest, other, rows, 0)

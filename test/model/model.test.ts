@@ -12,8 +12,16 @@ async function rounds(count: number, run: { processes: number; operations: numbe
 
 describe('the engine answers like a plain map', () => {
   it('in one process, with pages of 4 KiB', () => rounds(3, { processes: 1, operations: 800, pageSize: 4096 }), 600_000)
-  it('in one process, with pages of 16 KiB', () => rounds(1, { processes: 1, operations: 800, pageSize: 16384 }), 600_000)
-  it('in one process, with pages of 64 KiB', () => rounds(1, { processes: 1, operations: 600, pageSize: 65536 }), 600_000)
+  it(
+    'in one process, with pages of 16 KiB',
+    () => rounds(1, { processes: 1, operations: 800, pageSize: 16384 }),
+    600_000,
+  )
+  it(
+    'in one process, with pages of 64 KiB',
+    () => rounds(1, { processes: 1, operations: 600, pageSize: 65536 }),
+    600_000,
+  )
   it('in two processes', () => rounds(1, { processes: 2, operations: 600, pageSize: 4096 }), 600_000)
   it('in four processes', () => rounds(1, { processes: 4, operations: 400, pageSize: 4096 }), 600_000)
 })

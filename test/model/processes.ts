@@ -24,7 +24,9 @@ export class Peer<Message = unknown> {
   #errors = ''
 
   constructor(script: string, argument: unknown) {
-    const child = fork(fileURLToPath(script), [JSON.stringify(argument)], { stdio: ['ignore', 'inherit', 'pipe', 'ipc'] })
+    const child = fork(fileURLToPath(script), [JSON.stringify(argument)], {
+      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    })
     this.process = child
     running.add(child)
     child.stderr?.on('data', (chunk: Buffer) => {

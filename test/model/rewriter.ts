@@ -29,9 +29,13 @@ export function rowValue(row: number, round: number): Buffer {
 export async function rewrite(engine: HyphaEngine, rows: number, round: number): Promise<void> {
   const table = engine.openTable(ROWS_TABLE)
   for (let first = 0; first < rows; first += BATCH) {
-    engine.transactSync(tx => {
-      for (let row = first; row < Math.min(rows, first + BATCH); row++) tx.put(table, rowKey(row), rowValue(row, round))
-    }, { durability: 'none' })
+    engine.transactSync(
+      tx => {
+        for (let row = first; row < Math.min(rows, first + BATCH); row++)
+          tx.put(table, rowKey(row), rowValue(row, round))
+      },
+      { durability: 'none' },
+    )
     if ((first / BATCH) % 20 === 0) await new Promise(resolve => setImmediate(resolve))
   }
 }

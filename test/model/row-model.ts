@@ -90,7 +90,8 @@ export class RowModel {
       for (let at = 0; at < most; at++) {
         const key = expected[at]
         if (!cursor.next()) {
-          if (key !== undefined) throw new Error(`range ${describe(range)}: ends at row ${at} of ${expected.length}, before ${show(key)}`)
+          if (key !== undefined)
+            throw new Error(`range ${describe(range)}: ends at row ${at} of ${expected.length}, before ${show(key)}`)
           if (cursor.next()) throw new Error(`range ${describe(range)}: goes on after its end`)
           return
         }
@@ -103,11 +104,16 @@ export class RowModel {
 
   #compareRow(cursor: Cursor, key: string | undefined, range: TextRange, at: number): void {
     const got = Buffer.from(cursor.key()).toString('latin1')
-    if (got !== key) throw new Error(`range ${describe(range)}: row ${at} is ${show(got)}, not ${key === undefined ? 'the end' : show(key)}`)
+    if (got !== key)
+      throw new Error(
+        `range ${describe(range)}: row ${at} is ${show(got)}, not ${key === undefined ? 'the end' : show(key)}`,
+      )
     const value = cursor.buffer.subarray(cursor.valueStart, cursor.valueEnd)
     const expected = this.rows.get(key)
     if (!same(value, expected)) {
-      throw new Error(`range ${describe(range)}: row ${at}, ${show(key)}, has ${showValue(value)} for ${showValue(expected)}`)
+      throw new Error(
+        `range ${describe(range)}: row ${at}, ${show(key)}, has ${showValue(value)} for ${showValue(expected)}`,
+      )
     }
   }
 

@@ -1,7 +1,7 @@
 /** Long runs: node test/dist/model/run.js --seeds 100 [--from 1] [--processes 1,2,4] [--page-size 4096] [--operations 1500] */
 import { parseArgs } from 'node:util'
-import { describeError } from './processes.js'
 import { runModel } from './model-run.js'
+import { describeError } from './processes.js'
 
 const { values } = parseArgs({
   options: {
@@ -25,7 +25,9 @@ for (let i = 0; i < Number(values.seeds); i++) {
   try {
     await runModel({ seed, processes, pageSize, operations: Number(values.operations) })
     passed++
-    console.log(`seed ${seed} processes ${processes} page ${pageSize}: passed in ${Math.round(performance.now() - started)} ms`)
+    console.log(
+      `seed ${seed} processes ${processes} page ${pageSize}: passed in ${Math.round(performance.now() - started)} ms`,
+    )
   } catch (error) {
     failed++
     console.log(`seed ${seed} processes ${processes} page ${pageSize}: FAILED\n${describeError(error as Error)}`)

@@ -4,8 +4,8 @@
  * row, finds out.
  */
 import type { SeededRandom } from 'hyphadb/internal/base/random.js'
-import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import type { Reader, Table, Transaction, TransactionOptions } from 'hyphadb/internal/engine/api.js'
+import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { bytesOf } from './row-model.js'
 
 export const SHARED_TABLE = 'shared'
@@ -35,7 +35,9 @@ function encode(row: Row): Buffer {
 function decode(bytes: Buffer, what: string): Row {
   const row = { balance: bytes.readInt32LE(0), version: bytes.readInt32LE(4) }
   if (Buffer.compare(bytes, encode(row)) !== 0) {
-    throw new Error(`${what}: row with balance ${row.balance} and version ${row.version} has ${bytes.length} bytes that do not fit`)
+    throw new Error(
+      `${what}: row with balance ${row.balance} and version ${row.version} has ${bytes.length} bytes that do not fit`,
+    )
   }
   return row
 }
@@ -43,7 +45,8 @@ function decode(bytes: Buffer, what: string): Row {
 export async function createSharedRows(engine: HyphaEngine): Promise<void> {
   const table = engine.openTable(SHARED_TABLE)
   await engine.transact(tx => {
-    for (let row = 0; row < SHARED_ROWS; row++) tx.put(table, keyOf(row), encode({ balance: START_BALANCE, version: 0 }))
+    for (let row = 0; row < SHARED_ROWS; row++)
+      tx.put(table, keyOf(row), encode({ balance: START_BALANCE, version: 0 }))
   })
 }
 
@@ -79,10 +82,16 @@ export function checkSum(reader: Reader, table: Table, what: string, reverse = f
     rows++
   }
   cursor.close()
-  if (rows !== SHARED_ROWS || sum !== SHARED_ROWS * START_BALANCE) throw new Error(`${what}: ${rows} shared rows with ${sum} in all`)
+  if (rows !== SHARED_ROWS || sum !== SHARED_ROWS * START_BALANCE)
+    throw new Error(`${what}: ${rows} shared rows with ${sum} in all`)
   return digest
 }
 
-export function transferSync(engine: HyphaEngine, table: Table, random: SeededRandom, options: TransactionOptions): void {
+export function transferSync(
+  engine: HyphaEngine,
+  table: Table,
+  random: SeededRandom,
+  options: TransactionOptions,
+): void {
   engine.transactSync(tx => transfer(tx, table, random), options)
 }

@@ -5,11 +5,11 @@
  * node test/dist/model/soak.js --minutes 1 [--processes 2]
  */
 import { parseArgs } from 'node:util'
+import { SeededRandom, testSeed } from 'hyphadb/internal/base/random.js'
 import type { Table } from 'hyphadb/internal/engine/api.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
 import type { InternalOptions } from 'hyphadb/internal/engine/options.js'
-import { SeededRandom, testSeed } from 'hyphadb/internal/base/random.js'
 import { diskFigures } from './figures.js'
 import { argument, describeError, inTemporaryDirectory, Peer, report, runPeer } from './processes.js'
 import { randomValue } from './random-rows.js'
@@ -56,14 +56,17 @@ async function load(work: SoakWork): Promise<void> {
   let operations = 0
   let pushed = 0
   while (performance.now() < end) {
-    engine.transactSync(tx => {
-      for (let i = random.between(1, 20); i > 0; i--) {
-        const key = Buffer.from(`key ${random.below(KEYS)}`)
-        if (random.chance(0.4)) tx.delete(table, key)
-        else tx.put(table, key, randomValue(random, 4096, 20_000))
-        operations++
-      }
-    }, { durability: 'none', isolation: 'snapshot' })
+    engine.transactSync(
+      tx => {
+        for (let i = random.between(1, 20); i > 0; i--) {
+          const key = Buffer.from(`key ${random.below(KEYS)}`)
+          if (random.chance(0.4)) tx.delete(table, key)
+          else tx.put(table, key, randomValue(random, 4096, 20_000))
+          operations++
+        }
+      },
+      { durability: 'none', isolation: 'snapshot' },
+    )
     for (let i = random.below(12); i > 0; i--) shiftQueue(engine, queue, work, random, pushed++)
     if (random.chance(0.05)) {
       using snapshot = engine.snapshot()
@@ -80,14 +83,22 @@ async function load(work: SoakWork): Promise<void> {
 function shiftQueue(engine: HyphaEngine, queue: Table, work: SoakWork, random: SeededRandom, at: number): void {
   const keyAt = (n: number): Buffer => Buffer.from(`${work.seed} ${String(n).padStart(10, '0')}`)
   const value = random.bytes(random.below(100))
-  engine.transactSync(tx => {
-    tx.put(queue, keyAt(at), value)
-    if (at >= QUEUE_LENGTH) tx.delete(queue, keyAt(at - QUEUE_LENGTH))
-  }, { durability: 'none', isolation: 'snapshot' })
+  engine.transactSync(
+    tx => {
+      tx.put(queue, keyAt(at), value)
+      if (at >= QUEUE_LENGTH) tx.delete(queue, keyAt(at - QUEUE_LENGTH))
+    },
+    { durability: 'none', isolation: 'snapshot' },
+  )
 }
 
 /** Runs the load and returns the figures of each of `parts` stretches of time: the largest seen in it. */
-export async function soak(seconds: number, processes: number, parts: number, tell: (line: string) => void): Promise<SoakFigures[]> {
+export async function soak(
+  seconds: number,
+  processes: number,
+  parts: number,
+  tell: (line: string) => void,
+): Promise<SoakFigures[]> {
   const found: SoakFigures[] = []
   const seed = testSeed()
   await inTemporaryDirectory(async directory => {
@@ -109,7 +120,8 @@ export async function soak(seconds: number, processes: number, parts: number, te
           usedBlocks: data.blocks - data.freeBlocks,
           pages: data.pages,
         }
-        for (const name of Object.keys(largest) as (keyof SoakFigures)[]) largest[name] = Math.max(largest[name], now[name])
+        for (const name of Object.keys(largest) as (keyof SoakFigures)[])
+          largest[name] = Math.max(largest[name], now[name])
       }
       found.push(largest)
       tell(JSON.stringify(largest))
@@ -128,7 +140,14 @@ export async function soak(seconds: number, processes: number, parts: number, te
 export function growing(figures: readonly SoakFigures[]): string[] {
   const middle = figures[figures.length >> 1] as SoakFigures
   const last = figures[figures.length - 1] as SoakFigures
-  const allowed: SoakFigures = { dataBytes: 4 << 20, logBytes: 2 << 20, ringUsed: 0, keptBytes: 1 << 20, usedBlocks: 400, pages: 400 }
+  const allowed: SoakFigures = {
+    dataBytes: 4 << 20,
+    logBytes: 2 << 20,
+    ringUsed: 0,
+    keptBytes: 1 << 20,
+    usedBlocks: 400,
+    pages: 400,
+  }
   return (Object.keys(allowed) as (keyof SoakFigures)[])
     .filter(name => name !== 'ringUsed' && last[name] > middle[name] * 1.25 + allowed[name])
     .map(name => `${name}: ${figures.map(each => each[name]).join(', ')}`)
@@ -146,8 +165,9 @@ async function main(): Promise<void> {
 
 if (process.argv[1]?.endsWith('/soak.js') === true) {
   if (process.send !== undefined) runPeer(() => load(argument<SoakWork>()))
-  else main().catch((error: unknown) => {
-    console.error(describeError(error as Error))
-    process.exitCode = 1
-  })
+  else
+    main().catch((error: unknown) => {
+      console.error(describeError(error as Error))
+      process.exitCode = 1
+    })
 }
