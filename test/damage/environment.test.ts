@@ -113,6 +113,38 @@ describe('a full disk', () => {
     60_000,
   )
 
+  test('a log without room for another byte: checkpoints are possible, deletes are, and what they give back is used', async () => {
+    const directory = places.fresh()
+    const memory = places.fresh()
+    mkdirSync(join(directory, 'db'))
+    const files = new SimulatedDisk(directory)
+    const engine = await openSmall(join(directory, 'db'), { files, sharedMemoryDirectory: memory })
+    await fill(engine)
+    await engine.checkpoint()
+    await addToLog(engine, 10)
+    files.freeSpace = 0
+    const table = engine.openTable('first')
+    const untilFull = async (write: () => Promise<void>): Promise<void> => {
+      for (let n = 0; n < 100_000; n++) {
+        const failure = await failureOf(write)
+        if (failure === undefined) continue
+        expect(failure.code).toBe('HYPHA_DISK_FULL')
+        return
+      }
+      throw new Error('the log has no end')
+    }
+    for (const length of [400, 60, 5, 1, 0]) {
+      await untilFull(() => engine.put(table, keyOf(0), valueOf(0, length), { durability: 'none' }))
+    }
+    await engine.delete(table, keyOf(0))
+    await untilFull(() => engine.delete(table, Buffer.from('none'), { durability: 'none' }))
+    await engine.checkpoint()
+    // What the log held before the checkpoint is free again.
+    for (let n = 1; n < 100; n++) await engine.delete(table, keyOf(n))
+    expect((await engine.verify()).faults).toEqual([])
+    await engine.close()
+  })
+
   test('a full disk at closing and opening: everything is there once it has room', async ({ skip }) => {
     using disk = smallDisk(8 * MIB, note => skip(note))
     const directory = disk.file('db')

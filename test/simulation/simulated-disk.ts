@@ -92,6 +92,8 @@ class FileNode {
   seen = new Content()
   certain = new Content()
   changes: Change[] = []
+  /** How many changes have become certain. */
+  #changesBefore = 0
 
   constructor(readonly number: number) {}
 
@@ -110,9 +112,21 @@ class FileNode {
     this.changes.push({ kind: 'size', size })
   }
 
+  /** What a sync that begins now will make certain: nothing that is written while it is under way. */
+  beginSync(): () => void {
+    const content = this.seen.copy()
+    const changes = this.#changesBefore + this.changes.length
+    return () => {
+      // Another sync may have covered more meanwhile.
+      if (changes < this.#changesBefore) return
+      this.certain = content
+      this.changes = this.changes.slice(changes - this.#changesBefore)
+      this.#changesBefore = changes
+    }
+  }
+
   sync(): void {
-    this.certain = this.seen.copy()
-    this.changes = []
+    this.beginSync()()
   }
 
   /** What the platter holds after a power loss. `survives` decides about the n-th change; undefined: chance does. */
@@ -438,8 +452,13 @@ class SimulatedFile implements FileHandle {
 
   async syncAsync(): Promise<void> {
     this.#check()
+    this.disk.before('sync', this.path)
+    const finish = this.node.beginSync()
     await new Promise(resolve => setImmediate(resolve))
-    this.sync()
+    this.#check()
+    this.disk.operation('sync', this.path)
+    this.disk.syncs++
+    finish()
   }
 
   allocate(position: number, length: number): void {
