@@ -7,7 +7,8 @@
  * ```
  */
 import { HyphaError } from '../base/errors.js'
-import { maxKeyBytes, MAX_TABLE_NAME_BYTES, MAX_VALUE_BYTES } from '../base/limits.js'
+import { MAX_TABLE_NAME_BYTES, MAX_VALUE_BYTES, maxKeyBytes } from '../base/limits.js'
+import { RegionReplaced } from '../memory/generation.js'
 import * as L from '../memory/layout.js'
 import type { ByteLockFile } from '../os/byte-locks.js'
 import type {
@@ -21,7 +22,6 @@ import type {
   Transaction,
   TransactionOptions,
 } from '../txn/api.js'
-import { RegionReplaced } from '../memory/generation.js'
 import { NewestReader } from '../txn/reading.js'
 import { Runner, WRITTEN } from '../txn/runner.js'
 import { SnapshotReader } from '../txn/snapshot.js'
@@ -29,8 +29,8 @@ import type { TransactionParts } from '../txn/transaction.js'
 import { CATALOG_TABLE } from '../txn/trees.js'
 import { Catalog } from './catalog.js'
 import type { Core } from './core.js'
-import { GenerationReader } from './generation-reader.js'
 import type { DatabasePaths } from './creation.js'
+import { GenerationReader } from './generation-reader.js'
 import { Housekeeping } from './housekeeping.js'
 import { anyoneElse, takeOpenByte } from './membership.js'
 import type { ResolvedOptions } from './options.js'
@@ -169,7 +169,11 @@ export class HyphaEngine implements Engine {
   }
 
   #wasReplaced(now: Attached, error: unknown, attempt: number): boolean {
-    return error instanceof RegionReplaced && attempt < REPLACEMENTS_MAX && (now !== this.#now || now.core.region.state === L.STATE_DEAD)
+    return (
+      error instanceof RegionReplaced &&
+      attempt < REPLACEMENTS_MAX &&
+      (now !== this.#now || now.core.region.state === L.STATE_DEAD)
+    )
   }
 
   /**
@@ -195,7 +199,8 @@ export class HyphaEngine implements Engine {
 
   #checkRow(table: Table, key: Uint8Array, value: Uint8Array | undefined): void {
     if (!(key instanceof Uint8Array)) throw new HyphaError('HYPHA_INVALID', 'A key is a Uint8Array (or Buffer)')
-    if (value !== undefined && !(value instanceof Uint8Array)) throw new HyphaError('HYPHA_INVALID', 'A value is a Uint8Array (or Buffer)')
+    if (value !== undefined && !(value instanceof Uint8Array))
+      throw new HyphaError('HYPHA_INVALID', 'A value is a Uint8Array (or Buffer)')
     if (key.length > this.maximumKeyBytes) {
       throw new HyphaError(
         'HYPHA_INVALID',
@@ -203,7 +208,10 @@ export class HyphaEngine implements Engine {
       )
     }
     if (value !== undefined && value.length > MAX_VALUE_BYTES) {
-      throw new HyphaError('HYPHA_INVALID', `A value of ${value.length} bytes is too large: ${MAX_VALUE_BYTES} is the most`)
+      throw new HyphaError(
+        'HYPHA_INVALID',
+        `A value of ${value.length} bytes is too large: ${MAX_VALUE_BYTES} is the most`,
+      )
     }
     if (table.id === CATALOG_TABLE) return
     this.#now.catalog.check(table)
@@ -256,7 +264,9 @@ export class HyphaEngine implements Engine {
     const now = this.#current()
     try {
       const written = now.runner.write(table, key, value, options?.durability)
-      return written === WRITTEN ? written : written.catch((error: unknown) => this.#writeAgain(error, table, key, value, options))
+      return written === WRITTEN
+        ? written
+        : written.catch((error: unknown) => this.#writeAgain(error, table, key, value, options))
     } catch (error) {
       return this.#writeAgain(error, table, key, value, options)
     }
@@ -292,9 +302,10 @@ export class HyphaEngine implements Engine {
   }
 
   checkpoint(): Promise<void> {
-    const { core, housekeeping } = this.#current()
-    core.checkAlive()
-    return housekeeping.checkpoint()
+    return this.#throughReplacement(({ core, housekeeping }) => {
+      core.checkAlive()
+      return housekeeping.checkpoint()
+    })
   }
 
   /** One round of everything that the housekeeper does: for tests, and for who runs without one. */

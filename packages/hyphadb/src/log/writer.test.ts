@@ -155,7 +155,9 @@ describe('log writer', () => {
         inside++
       },
       leave: () => void inside--,
-      check: () => expect(dead).toBe(false),
+      check: () => {
+        if (dead) throw new HyphaError('HYPHA_CLOSED', 'another generation')
+      },
     }
     const { ring } = log
     const latches = { writeLatch: noLatch, allocationLatch: noLatch }

@@ -313,6 +313,8 @@ export class LogWriter {
 
   /** Raises the durable position after syncs that covered it; refuses when anybody met a failure meanwhile. */
   #claim(position: Lsn): void {
+    // A thread that went on to another region meanwhile has no words here any more; what was synced is in the log.
+    this.#gate.check()
     this.ring.checkPoison()
     point('log-sync-done')
     this.ring.raiseDurable(position)
