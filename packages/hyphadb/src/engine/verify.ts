@@ -37,6 +37,8 @@ export interface VerifyReport {
 
 const turn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 const pause = (milliseconds: number): Promise<void> => new Promise(resolve => setTimeout(resolve, milliseconds))
+/** While a page is read it may be written elsewhere and to the same block again. Damage stays. */
+const READ_ATTEMPTS = 5
 const BLOCKS_AT_ONCE = 256
 
 /** No checkpoint is made meanwhile: it would give up the blocks and log segments that are being looked at. */
@@ -81,9 +83,13 @@ async function verifyBlocks(core: Core): Promise<{ blocks: number; damaged: { pa
   for (let page = 1; page < (region.control.i32[L.PAGE_LIMIT_I] as number); page++) {
     const block = Atomics.load(region.blockOf, page)
     if (block === 0) continue
-    const good = file.read(block, image.u8) && imageIsGood(image, page, pool.pageSize)
-    // Written anew or freed while it was read: the next image was checked when it was made.
-    if (!good && Atomics.load(region.blockOf, page) === block) damaged.push({ page, offset: block * pool.pageSize })
+    let good = false
+    for (let attempt = 0; attempt < READ_ATTEMPTS && !good; attempt++) {
+      good = file.read(block, image.u8) && imageIsGood(image, page, pool.pageSize)
+      // Written anew or freed while it was read: the next image was checked when it was made.
+      good ||= Atomics.load(region.blockOf, page) !== block
+    }
+    if (!good) damaged.push({ page, offset: block * pool.pageSize })
     if (++blocks % BLOCKS_AT_ONCE === 0) await turn()
   }
   return { blocks, damaged }

@@ -206,8 +206,7 @@ export class BufferPool implements PageReader {
     if (!this.undo.copyBeforeImage(frame, memory, base, version, copy.memory)) return false
     this.#handCopy(
       copy,
-      () =>
-        Atomics.load(memory.i32, base >> 2) === version && this.undo.serial === serial && this.undo.state === state,
+      () => Atomics.load(memory.i32, base >> 2) === version && this.undo.serial === serial && this.undo.state === state,
     )
     return copy.stands()
   }
@@ -291,6 +290,10 @@ export class BufferPool implements PageReader {
     this.reads++
     const good = this.file.read(block, scratch.u8) && imageIsGood(scratch, pageId, this.pageSize)
     if (!good) {
+      // Not ours any more: a committer who could not wait has the page elsewhere, and since then it may have been written
+      // to another block and to this one again, under our eyes.
+      const state = Atomics.load(this.frames.state, frame)
+      if (state !== owned(FRAME_CLAIMED, this.participants.token)) return false
       if (Atomics.load(this.region.blockOf, pageId) !== block) return false
       throw this.damaged(pageId, block)
     }

@@ -6,9 +6,10 @@
  * called with the commit latch held (then the dead one did not hold it), never with the allocator latch held. Dying here
  * leaves a state that the next one repairs in the same way.
  */
+
+import { HyphaError, isHyphaError } from '../base/errors.js'
 import { faultPoint } from '../base/fault-points.js'
 import { RECORD_BAD, RecordHeader } from '../log/record.js'
-import { HyphaError, isHyphaError } from '../base/errors.js'
 import { RegionReplaced } from '../memory/generation.js'
 import type { Latch } from '../memory/latch.js'
 import * as L from '../memory/layout.js'
@@ -99,6 +100,8 @@ export class Repairer {
     for (const latch of [latches.checkpoint, latches.logWrite, latches.logAllocation]) {
       if (latch.takeFrom(token)) latch.release()
     }
+    // Others need not wait until its lease runs out.
+    Atomics.compareExchange(this.#i32, L.RESERVATION_OWNER_I, token, 0)
     faultPoint('repair.latches')
     snapshots.reap(token)
     this.#reapFrames(token)
@@ -146,7 +149,10 @@ export class Repairer {
     const header = new RecordHeader()
     const start = this.#f64[L.COMMIT_START_F] as number
     if (ring.readRecord(start, header) === RECORD_BAD) {
-      throw new HyphaError('HYPHA_CORRUPT', `The commit record at position ${start} of the log ring is damaged. Close the database everywhere and open it again`)
+      throw new HyphaError(
+        'HYPHA_CORRUPT',
+        `The commit record at position ${start} of the log ring is damaged. Close the database everywhere and open it again`,
+      )
     }
     const body = Buffer.from(ring.viewBytes.subarray(header.bodyStart, header.bodyEnd))
     const gatherer =
