@@ -8,7 +8,6 @@ const POINTS = [
   'generation.salvaged',
   'open.building',
   'recovery.redone',
-  'recovery.superblocks-settled',
   'recovery.replayed',
   'recovery.run-begun',
   'open.live',
