@@ -12,8 +12,8 @@ export type {
 export {
   type CollectionOptions,
   type Database,
-  type DatabaseReport,
   type DatabaseOptions,
+  type DatabaseReport,
   type DatabaseSnapshot,
   type DocumentTransaction,
   openDatabase,

@@ -11,7 +11,14 @@ import { BUILD_AT_ONCE_DOCUMENTS, buildInBackground, buildNow } from './index-bu
 import type { Key } from './keys.js'
 import { type Explanation, type FindOptions, Query, type QuerySource, type Scope } from './query.js'
 import { type StandardSchema, validate, validateSync } from './schema.js'
-import { type DocumentContext, describeKey, removeDocument, type WriteMode, type WriteOptions, writeDocument } from './writer.js'
+import {
+  type DocumentContext,
+  describeKey,
+  removeDocument,
+  type WriteMode,
+  type WriteOptions,
+  writeDocument,
+} from './writer.js'
 
 export type Document = Record<string, unknown>
 

@@ -192,7 +192,12 @@ export class ByteTable<V = Uint8Array> extends TableReads<V> {
   /** Inserts or replaces. Committed when the call returns, unless another commit is under way; the promise is about durability. */
   put(key: Key, value: V, options?: WriteOptions): Promise<void> {
     try {
-      return this.engine.put(this.table, this.scratch.encodeCopy(key, 'key'), this.codec.encode(value), this.options(options))
+      return this.engine.put(
+        this.table,
+        this.scratch.encodeCopy(key, 'key'),
+        this.codec.encode(value),
+        this.options(options),
+      )
     } catch (error) {
       return Promise.reject(error as Error)
     }

@@ -36,7 +36,12 @@ export class Catalog {
     this.#byId.clear()
     const cursor = this.latest.range(catalogTable, { gt: NEXT_ID, lt: Buffer.from([DROPPED]) })
     while (cursor.next()) {
-      const table = decode(cursor.keyBuffer.toString('utf8', 0, cursor.keyLength), cursor.buffer, cursor.valueStart, cursor.valueEnd)
+      const table = decode(
+        cursor.keyBuffer.toString('utf8', 0, cursor.keyLength),
+        cursor.buffer,
+        cursor.valueStart,
+        cursor.valueEnd,
+      )
       this.#byName.set(table.name, table)
       this.#byId.set(table.id, table)
     }
@@ -67,10 +72,15 @@ export class Catalog {
       checkSame(known, options)
       return known
     }
-    if (readOnly) throw new HyphaError('HYPHA_NOT_FOUND', `There is no table '${name}', and the database was opened with readOnly: true`)
+    if (readOnly)
+      throw new HyphaError(
+        'HYPHA_NOT_FOUND',
+        `There is no table '${name}', and the database was opened with readOnly: true`,
+      )
     this.runner.transactSync(tx => this.#create(tx, name, options), { durability: 'none' })
     const made = this.lookup(name)
-    if (made === undefined) throw new HyphaError('HYPHA_NOT_FOUND', `Table '${name}' was dropped while it was being created. Open it again`)
+    if (made === undefined)
+      throw new HyphaError('HYPHA_NOT_FOUND', `Table '${name}' was dropped while it was being created. Open it again`)
     checkSame(made, options)
     return made
   }
@@ -126,7 +136,10 @@ function decode(name: string, bytes: Buffer, start: number, end: number): Table 
 function checkOptions(name: string, options: TableOptions): void {
   for (const [option, value] of Object.entries(NOT_YET)) {
     if (options[option] !== undefined && options[option] !== value) {
-      throw new HyphaError('HYPHA_INVALID', `Table '${name}': ${option} can be '${value}' in this version, not ${JSON.stringify(options[option])}`)
+      throw new HyphaError(
+        'HYPHA_INVALID',
+        `Table '${name}': ${option} can be '${value}' in this version, not ${JSON.stringify(options[option])}`,
+      )
     }
   }
 }

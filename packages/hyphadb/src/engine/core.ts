@@ -4,11 +4,11 @@
  */
 import { HyphaError } from '../base/errors.js'
 import { OverflowValues } from '../index/overflow.js'
-import { FileGate, RegionReplaced } from '../memory/generation.js'
 import { LogReader } from '../log/reader.js'
 import { RECORD_FRAGMENT } from '../log/record.js'
 import { LogRing } from '../log/ring.js'
 import { LogWriter } from '../log/writer.js'
+import { FileGate, RegionReplaced } from '../memory/generation.js'
 import { Latch } from '../memory/latch.js'
 import * as L from '../memory/layout.js'
 import { Participants } from '../memory/participants.js'

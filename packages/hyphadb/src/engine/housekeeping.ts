@@ -121,7 +121,10 @@ export class Housekeeping {
 
   #tick(): void {
     try {
-      if (this.core.region.state === L.STATE_DEAD) return this.#leaveDead()
+      if (this.core.region.state === L.STATE_DEAD) {
+        this.#leaveDead()
+        return
+      }
       this.#thread?.ensure()
       this.#purgeGhosts()
       if (this.#notAwaited && this.core.ring.durable < this.core.ring.tail) {
@@ -175,7 +178,8 @@ export class Housekeeping {
 
   #flushLog(): void {
     const now = performance.now()
-    if (this.core.ring.durable >= this.core.ring.tail || now - this.#lastFlush < this.options.flushIntervalMs * 0.8) return
+    if (this.core.ring.durable >= this.core.ring.tail || now - this.#lastFlush < this.options.flushIntervalMs * 0.8)
+      return
     this.#lastFlush = now
     this.core.log.syncSync()
   }
@@ -191,7 +195,8 @@ export class Housekeeping {
       return false
     }
     try {
-      if ((this.#i32[L.COMMIT_STATE_I] as number) !== L.COMMIT_IDLE || core.undo.state !== L.UNDO_IDLE) core.repairer.repairOwn()
+      if ((this.#i32[L.COMMIT_STATE_I] as number) !== L.COMMIT_IDLE || core.undo.state !== L.UNDO_IDLE)
+        core.repairer.repairOwn()
       work()
       return true
     } catch (error) {
@@ -279,7 +284,10 @@ export class Housekeeping {
       done = this.core.trees.remove(first.id, 256, () => {})
     })
     if (!done) return
-    this.core.committer.commit([{ tableId: catalogTable.id, key: first.key, value: undefined, derived: false }], undefined)
+    this.core.committer.commit(
+      [{ tableId: catalogTable.id, key: first.key, value: undefined, derived: false }],
+      undefined,
+    )
   }
 
   /**
@@ -389,7 +397,8 @@ export class Housekeeping {
     const deadline = performance.now() + this.options.busyTimeoutMs
     while (!checkpoint.tryAcquire()) {
       const { owner } = checkpoint
-      if (owner !== 0 && !checkpoint.recoverFromDeath(owner) && performance.now() > deadline) throw checkpoint.busy(owner)
+      if (owner !== 0 && !checkpoint.recoverFromDeath(owner) && performance.now() > deadline)
+        throw checkpoint.busy(owner)
       await pause(2)
     }
     try {

@@ -29,7 +29,10 @@ export function takeOpenByteSync(locks: ByteLockFile, timeoutMs: number): void {
 }
 
 function openingForLong(locks: ByteLockFile): HyphaError {
-  return new HyphaError('HYPHA_BUSY', `Another process has been opening ${locks.path} for a long time. See what it does, or end it`)
+  return new HyphaError(
+    'HYPHA_BUSY',
+    `Another process has been opening ${locks.path} for a long time. See what it does, or end it`,
+  )
 }
 
 export function anyoneElse(locks: ByteLockFile): boolean {

@@ -1,4 +1,6 @@
 /** Options of opening, checked and completed; and how a budget of memory is divided. */
+
+import { realClock } from '../base/clock.js'
 import { HyphaError } from '../base/errors.js'
 import {
   DEFAULT_BUSY_TIMEOUT_MS,
@@ -9,9 +11,8 @@ import {
   MIN_PAGE_BYTES,
 } from '../base/limits.js'
 import { parseBytes } from '../base/size.js'
-import { realClock } from '../base/clock.js'
-import { availableSharedMemory, SHARED_MEMORY_DIRECTORY } from '../os/memory-budget.js'
 import type { FileSystem } from '../os/file-system.js'
+import { availableSharedMemory, SHARED_MEMORY_DIRECTORY } from '../os/memory-budget.js'
 import { realFileSystem } from '../os/real-file-system.js'
 import type { Durability } from '../txn/api.js'
 
@@ -100,7 +101,10 @@ function invalid(message: string): HyphaError {
 
 export function resolveOptions(options: InternalOptions): ResolvedOptions {
   for (const name of Object.keys(options)) {
-    if (!KNOWN.has(name)) throw invalid(`Unknown option '${name}'. Options are memory, durability, flushIntervalMs, pageSize, readOnly, create, busyTimeoutMs, snapshotBytes`)
+    if (!KNOWN.has(name))
+      throw invalid(
+        `Unknown option '${name}'. Options are memory, durability, flushIntervalMs, pageSize, readOnly, create, busyTimeoutMs, snapshotBytes`,
+      )
   }
   if (options.mode !== undefined && options.mode !== 'persistent') {
     throw invalid(`mode: this version of HyphaDB has 'persistent' only, not '${String(options.mode)}'`)
@@ -108,7 +112,10 @@ export function resolveOptions(options: InternalOptions): ResolvedOptions {
   const memory = options.memory === undefined ? DEFAULT_MEMORY_BYTES : parseBytes(options.memory, 'memory')
   if (memory < MEMORY_MIN && options.frames === undefined) throw invalid('memory must be at least 1MB')
   const pageSize = options.pageSize
-  if (pageSize !== undefined && (!Number.isInteger(Math.log2(pageSize)) || pageSize < MIN_PAGE_BYTES || pageSize > MAX_PAGE_BYTES)) {
+  if (
+    pageSize !== undefined &&
+    (!Number.isInteger(Math.log2(pageSize)) || pageSize < MIN_PAGE_BYTES || pageSize > MAX_PAGE_BYTES)
+  ) {
     throw invalid(`pageSize is a power of two from ${MIN_PAGE_BYTES} to ${MAX_PAGE_BYTES}, not ${pageSize}`)
   }
   const durability = options.durability ?? 'commit'
@@ -117,7 +124,10 @@ export function resolveOptions(options: InternalOptions): ResolvedOptions {
   }
   const flushIntervalMs = options.flushIntervalMs ?? DEFAULT_FLUSH_INTERVAL_MS
   if (!(flushIntervalMs >= 1 && flushIntervalMs <= 60_000)) throw invalid('flushIntervalMs is from 1 to 60000')
-  const snapshotBytes = options.snapshotBytes === undefined ? Math.max(256 * MIB, memory * 4) : parseBytes(options.snapshotBytes, 'snapshotBytes')
+  const snapshotBytes =
+    options.snapshotBytes === undefined
+      ? Math.max(256 * MIB, memory * 4)
+      : parseBytes(options.snapshotBytes, 'snapshotBytes')
   return {
     memory,
     memoryWasGiven: options.memory !== undefined,
@@ -135,7 +145,7 @@ export function resolveOptions(options: InternalOptions): ResolvedOptions {
     versionRingBytes: options.versionRingBytes,
     housekeeping: options.housekeeping ?? 'worker',
     sharedMemoryDirectory: options.sharedMemoryDirectory ?? SHARED_MEMORY_DIRECTORY,
-    nowMs: options.nowMs ?? realClock.nowMs,
+    nowMs: options.nowMs ?? (() => realClock.nowMs()),
     checkpointBytes: options.checkpointBytes ?? Math.max(16 * MIB, Math.min(256 * MIB, memory)),
   }
 }
@@ -165,7 +175,9 @@ export function divideBudget(options: ResolvedOptions, pageSize: number): Budget
     budget = Math.floor(available.availableBytes * 0.7)
   }
   const logRingBytes = options.logRingBytes ?? powerOfTwoBelow(clamp(budget / 32, 256 << 10, 16 << 20))
-  const versionRingBytes = Math.floor((options.versionRingBytes ?? clamp(budget / 16, 256 << 10, 64 << 20)) / 4096) * 4096
-  const framesMax = options.frames ?? Math.max(FRAMES_MIN, Math.floor((budget - logRingBytes - versionRingBytes) / pageSize))
+  const versionRingBytes =
+    Math.floor((options.versionRingBytes ?? clamp(budget / 16, 256 << 10, 64 << 20)) / 4096) * 4096
+  const framesMax =
+    options.frames ?? Math.max(FRAMES_MIN, Math.floor((budget - logRingBytes - versionRingBytes) / pageSize))
   return { budget, framesMax, logRingBytes, versionRingBytes }
 }

@@ -15,8 +15,8 @@ import { LogReader, type LogReaderOptions } from '../log/reader.js'
 import { RECORD_CHECKPOINT, RECORD_COMMIT, RECORD_FRAGMENT, RECORD_STUB } from '../log/record.js'
 import { beginRun } from '../log/run.js'
 import * as L from '../memory/layout.js'
-import { readSuperblocks, settleSuperblocks, type Superblock, type Superblocks } from '../pages/superblock.js'
 import { BLOCK_FREE } from '../pages/allocator.js'
+import { readSuperblocks, type Superblock, type Superblocks, settleSuperblocks } from '../pages/superblock.js'
 import { OpenTransactions, redo } from '../txn/redo.js'
 import type { Core } from './core.js'
 
@@ -32,7 +32,11 @@ export interface RecoveryReport {
  * The superblock to start from. The older one serves only if the newer was never completed: the log must not say that it
  * was, since the blocks of the older one may have been used again then.
  */
-export function chooseSuperblock(superblocks: Superblocks, log: Omit<LogReaderOptions, 'from'>, path: string): Superblock {
+export function chooseSuperblock(
+  superblocks: Superblocks,
+  log: Omit<LogReaderOptions, 'from'>,
+  path: string,
+): Superblock {
   const newest = superblocks.valid[0] as Superblock
   const { lostOffset } = superblocks
   if (lostOffset === undefined) return newest
@@ -42,7 +46,11 @@ export function chooseSuperblock(superblocks: Superblocks, log: Omit<LogReaderOp
     epoch = newestCompletion(log, newest)
   } catch (error) {
     if (!isHyphaError(error, 'HYPHA_CORRUPT')) throw error
-    throw new HyphaError('HYPHA_CORRUPT', `${lost}, and the other one needs what the log does not give: ${error.message}`, { cause: error })
+    throw new HyphaError(
+      'HYPHA_CORRUPT',
+      `${lost}, and the other one needs what the log does not give: ${error.message}`,
+      { cause: error },
+    )
   }
   if (epoch <= newest.epoch) return newest
   throw new HyphaError(

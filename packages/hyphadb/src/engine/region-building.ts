@@ -18,9 +18,9 @@ import { DEFAULT_PAGE_BYTES } from '../base/limits.js'
 import { LogReader } from '../log/reader.js'
 import { LogRing } from '../log/ring.js'
 import { salvageRing } from '../log/salvage.js'
+import { RegionReplaced } from '../memory/generation.js'
 import * as L from '../memory/layout.js'
 import { byteOfSlot, KIND_APPLICATION, SLOT_PID, SLOT_WRITES, slotWord } from '../memory/participants.js'
-import { RegionReplaced } from '../memory/generation.js'
 import { Region, type RegionIdentity } from '../memory/region.js'
 import type { ByteLockFile } from '../os/byte-locks.js'
 import { type FileHandle, readWholeFile, replaceWholeFile } from '../os/file-system.js'
@@ -236,7 +236,12 @@ function buildRegion(
  * Regions of this very directory that nobody can join: their builders died before `region` named them, or before they
  * had removed the one that it named before. `old` is still needed, should this builder die too.
  */
-function removeLeftBehind(locks: ByteLockFile, superblock: Superblock, options: ResolvedOptions, old: Region | undefined): void {
+function removeLeftBehind(
+  locks: ByteLockFile,
+  superblock: Superblock,
+  options: ResolvedOptions,
+  old: Region | undefined,
+): void {
   for (const name of Region.namesIn(options.sharedMemoryDirectory, namePrefix(superblock.databaseId))) {
     if (name === old?.name) continue
     const region = openOld(name)

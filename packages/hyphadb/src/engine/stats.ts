@@ -1,10 +1,10 @@
 /** Figures of a live database, as a plain object. Counters count since the region was built. */
 import * as L from '../memory/layout.js'
-import { slotWord, SLOT_KIND, SLOT_PID, SLOT_STARTED_F } from '../memory/participants.js'
+import { SLOT_KIND, SLOT_PID, SLOT_STARTED_F, slotWord } from '../memory/participants.js'
 import { NewestReader } from '../txn/reading.js'
+import { catalogTable } from './catalog.js'
 import type { Core } from './core.js'
 import type { DatabasePaths } from './creation.js'
-import { catalogTable } from './catalog.js'
 
 export interface EngineStats {
   directory: string
@@ -101,7 +101,10 @@ function tablesOf(core: Core): EngineStats['tables'] {
   const tables: EngineStats['tables'] = []
   while (cursor.next()) {
     const name = cursor.keyBuffer.toString('utf8', 0, cursor.keyLength)
-    const row = JSON.parse(cursor.buffer.toString('utf8', cursor.valueStart, cursor.valueEnd)) as { id: number; options: unknown }
+    const row = JSON.parse(cursor.buffer.toString('utf8', cursor.valueStart, cursor.valueEnd)) as {
+      id: number
+      options: unknown
+    }
     tables.push({ name, id: row.id, options: row.options })
   }
   return tables

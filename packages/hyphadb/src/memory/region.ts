@@ -190,7 +190,9 @@ export class Region {
     )
     const controlFile = GrowableMapping.open(path, geometry.controlBytes)
     controlFile.follow(geometry.controlBytes)
-    const region = new Region(name, controlFile, geometry, (suffix, bytes) => GrowableMapping.open(`${name}.${suffix}`, bytes))
+    const region = new Region(name, controlFile, geometry, (suffix, bytes) =>
+      GrowableMapping.open(`${name}.${suffix}`, bytes),
+    )
     region.followDirectory()
     region.followFrames()
     return region

@@ -152,7 +152,11 @@ export class Snapshots {
     for (let slot = 0; slot < high; slot++) {
       const word = this.#word(slot)
       const sequence = this.#f64[word >> 1] as number
-      if ((this.#i32[word + 2] as number) !== 0 && (this.#i32[word + 3] as number) === 0 && sequence < Number.POSITIVE_INFINITY) {
+      if (
+        (this.#i32[word + 2] as number) !== 0 &&
+        (this.#i32[word + 3] as number) === 0 &&
+        sequence < Number.POSITIVE_INFINITY
+      ) {
         sequences.push(sequence)
       }
     }

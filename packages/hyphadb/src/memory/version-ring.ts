@@ -27,13 +27,7 @@
  */
 import { assert } from '../base/assert.js'
 import type { ControlMemory } from './control-memory.js'
-import {
-  type Geometry,
-  PUBLISH_I,
-  VERSION_FLOOR_F,
-  VERSION_HEAD_F,
-  VERSION_TAIL_F,
-} from './layout.js'
+import { type Geometry, PUBLISH_I, VERSION_FLOOR_F, VERSION_HEAD_F, VERSION_TAIL_F } from './layout.js'
 import type { PageMemory } from './page-memory.js'
 
 /** The tree's flags of a row, as far as versions care. */

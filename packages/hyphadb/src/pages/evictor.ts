@@ -80,7 +80,8 @@ export class Evictor {
       }
       const frame = Atomics.add(this.#i32, L.FRAMES_FRESH_I, 1)
       if (frame >= ready) continue
-      if (this.exchangeState(frame, FRAME_FREE, owned(FRAME_CLAIMED, this.participants.token))) return this.#claimed(frame)
+      if (this.exchangeState(frame, FRAME_FREE, owned(FRAME_CLAIMED, this.participants.token)))
+        return this.#claimed(frame)
     }
   }
 
@@ -122,7 +123,8 @@ export class Evictor {
       const frame = (Atomics.add(this.#i32, L.CLOCK_HAND_I, 1) & 0x7fffffff) % ready
       const seen = state[frame] as number
       if (seen === FRAME_FREE) {
-        if (this.exchangeState(frame, FRAME_FREE, owned(FRAME_CLAIMED, this.participants.token))) return this.#claimed(frame)
+        if (this.exchangeState(frame, FRAME_FREE, owned(FRAME_CLAIMED, this.participants.token)))
+          return this.#claimed(frame)
         continue
       }
       if (seen !== FRAME_RESIDENT || !this.#aged(frame)) continue

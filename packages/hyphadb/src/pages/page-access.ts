@@ -90,14 +90,7 @@ export interface VersionStore {
    * copied to `out.buffer` at 0 (grown as needed) with `out.flags` and `out.sequence` set; -1 when the row did not exist
    * then (or was a ghost); -2 when the pointer was trimmed meanwhile and the reader must start again.
    */
-  read(
-    pointer: number,
-    sequence: number,
-    out: VersionOut,
-    tableId: number,
-    key: Uint8Array,
-    keyLength: number,
-  ): number
+  read(pointer: number, sequence: number, out: VersionOut, tableId: number, key: Uint8Array, keyLength: number): number
 }
 
 export interface VersionOut {

@@ -19,7 +19,16 @@ import type { PageMemory } from '../memory/page-memory.js'
 import type { Allocator } from './allocator.js'
 import { PAGE_DROPPED, PAGE_FREED, PAGE_FRESH } from './directory.js'
 import type { Evictor } from './evictor.js'
-import { FRAME_CLAIMED, FRAME_FREE, FRAME_LOCKED, FRAME_RESIDENT, FRAME_SHADOW, type Frames, kindOf, owned } from './frames.js'
+import {
+  FRAME_CLAIMED,
+  FRAME_FREE,
+  FRAME_LOCKED,
+  FRAME_RESIDENT,
+  FRAME_SHADOW,
+  type Frames,
+  kindOf,
+  owned,
+} from './frames.js'
 import {
   type MiniTransaction,
   PAGE_ID,
@@ -84,7 +93,8 @@ export class PageChanges implements MiniTransaction {
   }
 
   releaseReserve(): void {
-    for (let page = this.#reserved.pop(); page !== undefined; page = this.#reserved.pop()) this.allocator.unreservePage(page)
+    for (let page = this.#reserved.pop(); page !== undefined; page = this.#reserved.pop())
+      this.allocator.unreservePage(page)
   }
 
   begin(): void {

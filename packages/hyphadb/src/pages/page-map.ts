@@ -80,7 +80,10 @@ export class PageMap {
       const kept = side.count > 0 ? side.get(page) : -1
       out[word] = kept >= 0 ? kept : (blockOf[page] as number)
       if (out[word] === 0) {
-        throw new HyphaError('HYPHA_ASSERTION', `Broken invariant: page ${page} belongs to checkpoint ${epoch} and has no block`)
+        throw new HyphaError(
+          'HYPHA_ASSERTION',
+          `Broken invariant: page ${page} belongs to checkpoint ${epoch} and has no block`,
+        )
       }
     }
   }

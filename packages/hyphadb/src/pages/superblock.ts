@@ -61,7 +61,7 @@ export function encodeSuperblock(superblock: Superblock): Buffer {
   bytes.writeInt32LE(superblock.blockLimit, 76)
   bytes.writeInt32LE(superblock.segmentBytes, 80)
   bytes.writeInt32LE(superblock.directory.length, 84)
-  superblock.directory.forEach((block, n) => bytes.writeInt32LE(block, DIRECTORY_OFFSET + n * 4))
+  for (const [n, block] of superblock.directory.entries()) bytes.writeInt32LE(block, DIRECTORY_OFFSET + n * 4)
   bytes.writeUInt32LE(checksum(bytes), 12)
   return bytes
 }
@@ -121,7 +121,9 @@ export function readSuperblocks(file: FileHandle): Superblocks {
       if (result === 'damaged') faults.push({ offset, what: 'a superblock copy fails its checksum' })
       return result
     })
-    const good = copies.filter((copy): copy is Superblock => typeof copy === 'object').sort((a, b) => b.epoch - a.epoch)[0]
+    const good = copies
+      .filter((copy): copy is Superblock => typeof copy === 'object')
+      .sort((a, b) => b.epoch - a.epoch)[0]
     if (good !== undefined) valid.push(good)
     else lostOffset = slot * 2 * SUPERBLOCK_BYTES
   }

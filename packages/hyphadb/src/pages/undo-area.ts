@@ -16,10 +16,11 @@
  * 3. State EDITING: taking back all ranges, last first, gives the state before. State RELEASING: all edits are complete;
  *    what remains (dirty marks, page states, versions) is done by anybody, any number of times.
  */
+
+import { assert } from '../base/assert.js'
 import type { ControlMemory } from '../memory/control-memory.js'
 import * as L from '../memory/layout.js'
 import type { PageMemory } from '../memory/page-memory.js'
-import { assert } from '../base/assert.js'
 
 export const LISTED_ODD = 1
 export const LISTED_ALLOCATED = 2
@@ -188,7 +189,14 @@ export class UndoArea {
 }
 
 /** Short ranges by loop, long ones by a native copy (PLATFORM: a loop is faster to about 64 bytes). */
-function copyIn(source: Uint8Array, from: number, target: Uint8Array, buffer: Buffer, to: number, length: number): void {
+function copyIn(
+  source: Uint8Array,
+  from: number,
+  target: Uint8Array,
+  buffer: Buffer,
+  to: number,
+  length: number,
+): void {
   if (length <= 48) {
     for (let i = 0; i < length; i++) target[to + i] = source[from + i] as number
   } else {

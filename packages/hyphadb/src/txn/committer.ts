@@ -111,7 +111,11 @@ export class Committer {
    * Commits. `validate` runs under the latch; false gives up with sequence 0. Synchronous; waits for the latch up to the
    * busy timeout unless `tryOnly`, which returns undefined when the latch is taken.
    */
-  commit(operations: readonly Operation[], validate: (() => boolean) | undefined, tryOnly = false): Committed | undefined {
+  commit(
+    operations: readonly Operation[],
+    validate: (() => boolean) | undefined,
+    tryOnly = false,
+  ): Committed | undefined {
     const { parts } = this
     this.#faultIn(operations)
     this.#spillLargeValues(operations)
@@ -217,7 +221,10 @@ export class Committer {
       try {
         parts.checkAlive()
         if (parts.ring.poison !== 0) parts.ring.checkPoison()
-        if ((this.#i32[L.COMMIT_STATE_I] as number) !== L.COMMIT_IDLE || (this.#i32[L.UNDO_STATE_I] as number) !== L.UNDO_IDLE) {
+        if (
+          (this.#i32[L.COMMIT_STATE_I] as number) !== L.COMMIT_IDLE ||
+          (this.#i32[L.UNDO_STATE_I] as number) !== L.UNDO_IDLE
+        ) {
           parts.repairOwn()
         }
         if (parts.ring.freeSpace() >= bytes && parts.log.hasRoom(bytes + leftFree)) return true
@@ -416,8 +423,14 @@ export class Committer {
     const { tableId, key, value, derived } = operation
     const most = this.#recordBytesMax >> 1
     if (encoder.length + key.length + (value?.length ?? 0) > most && encoder.count > 0) flush()
-    if (value === undefined) return encoder.delete(tableId, key, derived)
-    if (value.length <= most) return encoder.put(tableId, key, value, derived)
+    if (value === undefined) {
+      encoder.delete(tableId, key, derived)
+      return
+    }
+    if (value.length <= most) {
+      encoder.put(tableId, key, value, derived)
+      return
+    }
     encoder.beginValue(tableId, key, value.length, value.subarray(0, most), derived)
     for (let at = most; at < value.length; at += most) {
       flush()
@@ -444,7 +457,15 @@ export class Committer {
       this.#describe(sequence, position, count > 0 ? first : 0)
       const length =
         count > 0
-          ? this.#encoder.stageLastFragment(parts.ring, position, sequence, this.#timestamp(), transactionId, count, first)
+          ? this.#encoder.stageLastFragment(
+              parts.ring,
+              position,
+              sequence,
+              this.#timestamp(),
+              transactionId,
+              count,
+              first,
+            )
           : this.#encoder.stageCommit(parts.ring, position, sequence, this.#timestamp())
       end = position + length
       this.#applyCommitted(operations, sequence, end)

@@ -120,7 +120,8 @@ export class KeySet {
       if (position < 0) return -1
       if (this.#hashes[position] !== hash) continue
       const start = this.#starts[position] as number
-      if ((this.#starts[position + 1] as number) - start === key.length && equal(this.#slab, start, key)) return position
+      if ((this.#starts[position + 1] as number) - start === key.length && equal(this.#slab, start, key))
+        return position
     }
   }
 
@@ -133,6 +134,6 @@ export class KeySet {
 
   #grow(): void {
     this.#slots = new Int32Array(this.#slots.length * 4)
-    this.#hashes.forEach((hash, i) => this.#enter(hash, i + 1))
+    for (const [i, hash] of this.#hashes.entries()) this.#enter(hash, i + 1)
   }
 }

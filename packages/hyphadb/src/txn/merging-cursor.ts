@@ -103,7 +103,10 @@ export class MergingCursor implements Cursor {
   /** Left early: what lies beyond the row served last was not seen. */
   #narrow(): void {
     const { gte, gt, lte, lt } = this.#range
-    const last = this.keyLength > 0 || this.buffer.length > 0 ? Uint8Array.from(this.keyBuffer.subarray(0, this.keyLength)) : undefined
+    const last =
+      this.keyLength > 0 || this.buffer.length > 0
+        ? Uint8Array.from(this.keyBuffer.subarray(0, this.keyLength))
+        : undefined
     if (last === undefined) return
     const narrowed: KeyRange = {}
     if (this.#direction > 0) {

@@ -5,13 +5,14 @@
  * Points are rows, absent ones too; ranges are what a cursor has really covered. A long set is checked before the latch is
  * taken, up to a sequence V, and under the latch only against the log records since V.
  */
-import type { LogRing } from '../log/ring.js'
-import { RECORD_BAD, RECORD_COMMIT, RecordHeader } from '../log/record.js'
+
 import { OPERATION_DELETE, OPERATION_PUT, OperationDecoder } from '../log/operation-decoder.js'
+import { RECORD_BAD, RECORD_COMMIT, RecordHeader } from '../log/record.js'
+import type { LogRing } from '../log/ring.js'
 import type { KeyRange } from './api.js'
 import { KeySet } from './key-sets.js'
-import { isWithin, type WriteSet } from './write-set.js'
 import type { Trees } from './trees.js'
+import { isWithin, type WriteSet } from './write-set.js'
 
 export interface RangeRead {
   tableId: number

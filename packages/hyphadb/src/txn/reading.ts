@@ -6,12 +6,12 @@
  * newest by now.
  */
 import { HyphaError, isHyphaError } from '../base/errors.js'
-import type { Cursor, KeyRange, Reader, Table } from './api.js'
 import type { BTree } from '../index/b-tree.js'
 import { ROW_OVERFLOW } from '../index/node-layout.js'
 import type { OverflowValues } from '../index/overflow.js'
 import type { TreeCursor } from '../index/tree-cursor.js'
 import type { Snapshots } from '../memory/snapshots.js'
+import type { Cursor, KeyRange, Reader, Table } from './api.js'
 import type { Trees } from './trees.js'
 
 const NEWEST_ATTEMPTS = 10_000

@@ -39,7 +39,12 @@ export class OperationGatherer {
     const { tableId, derived, keyStart, keyEnd, valueStart, valueEnd } = decoder
     switch (decoder.opcode) {
       case OPERATION_PUT:
-        this.operations.push({ tableId, derived, key: copy(bytes, keyStart, keyEnd), value: copy(bytes, valueStart, valueEnd) })
+        this.operations.push({
+          tableId,
+          derived,
+          key: copy(bytes, keyStart, keyEnd),
+          value: copy(bytes, valueStart, valueEnd),
+        })
         return
       case OPERATION_DELETE:
         this.operations.push({ tableId, derived, key: copy(bytes, keyStart, keyEnd), value: undefined })
@@ -111,14 +116,20 @@ export class OpenTransactions {
     if (record.fragmentCount > 0) {
       const gathered = this.#open.get(record.transactionId)
       if (gathered === undefined) {
-        throw new HyphaError('HYPHA_CORRUPT', `The log has the end of transaction ${record.transactionId} and not its beginning. Run \`hypha verify\``)
+        throw new HyphaError(
+          'HYPHA_CORRUPT',
+          `The log has the end of transaction ${record.transactionId} and not its beginning. Run \`hypha verify\``,
+        )
       }
       this.#open.delete(record.transactionId)
       gatherer = gathered
     }
     gatherer.add(bytes, record.bodyStart, record.bodyEnd)
     if (!gatherer.complete) {
-      throw new HyphaError('HYPHA_CORRUPT', 'A transaction in the log ends in the middle of a value. Run `hypha verify`')
+      throw new HyphaError(
+        'HYPHA_CORRUPT',
+        'A transaction in the log ends in the middle of a value. Run `hypha verify`',
+      )
     }
     return gatherer.operations
   }

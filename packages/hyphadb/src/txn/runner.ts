@@ -49,14 +49,23 @@ export class Runner {
   }
 
   /** Blind writes of single rows. */
-  write(table: Table, key: Uint8Array, value: Uint8Array | undefined, durability: Durability | undefined): Promise<void> {
+  write(
+    table: Table,
+    key: Uint8Array,
+    value: Uint8Array | undefined,
+    durability: Durability | undefined,
+  ): Promise<void> {
     this.#checkWritable()
     this.parts.checkRow(table, key, value)
     const operations: Operation[] = [{ tableId: table.id, key, value, derived: false, overflow: undefined }]
     const committed = this.#reservedByOther() ? undefined : this.#commitBlind(table, operations)
     if (committed !== undefined && committed.sequence > 0) return this.#awaitDurable(committed, durability)
     // The caller has its buffers back when this returns.
-    const kept = { ...(operations[0] as Operation), key: Buffer.from(key), value: value === undefined ? undefined : Buffer.from(value) }
+    const kept = {
+      ...(operations[0] as Operation),
+      key: Buffer.from(key),
+      value: value === undefined ? undefined : Buffer.from(value),
+    }
     return this.#writeLater(table, [kept], durability)
   }
 
@@ -153,7 +162,10 @@ export class Runner {
       try {
         const result = work(tx)
         if (isPromise(result)) {
-          throw new HyphaError('HYPHA_INVALID', 'The callback of transactSync returned a promise. Use transaction() for asynchronous work')
+          throw new HyphaError(
+            'HYPHA_INVALID',
+            'The callback of transactSync returned a promise. Use transaction() for asynchronous work',
+          )
         }
         const committed = this.#committed(() => tx.tryCommit(false))
         if (committed !== undefined && committed.end >= 0) {
@@ -178,8 +190,7 @@ export class Runner {
       } catch (error) {
         this.#outlived(error, end)
       }
-    }
-    else this.parts.notAwaited()
+    } else this.parts.notAwaited()
   }
 
   #begin(options: TransactionOptions): OpenTransaction {

@@ -12,11 +12,11 @@
  *    table of versions can go and come back within one commit.
  */
 import { BTree } from '../index/b-tree.js'
+import { PAGE_FREED, PAGE_RESERVED } from '../pages/directory.js'
+import { PAGE_TABLE, type VersionStore } from '../pages/page-access.js'
 import type { PageChanges } from '../pages/page-changes.js'
 import type { BufferPool } from '../pages/pool.js'
-import { PAGE_TABLE, type VersionStore } from '../pages/page-access.js'
 import { noVersions } from './no-versions.js'
-import { PAGE_FREED, PAGE_RESERVED } from '../pages/directory.js'
 
 export const CATALOG_TABLE = 1
 export const ROOTS_TABLE = 2

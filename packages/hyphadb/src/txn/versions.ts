@@ -12,6 +12,8 @@
  *
  * Thread safety: everything but `find` by the holder of the commit latch, between mini-transactions.
  */
+
+import { type OverflowValues, referencedLength } from '../index/overflow.js'
 import type { ControlMemory } from '../memory/control-memory.js'
 import * as L from '../memory/layout.js'
 import type { Snapshots } from '../memory/snapshots.js'
@@ -24,7 +26,6 @@ import {
   type VersionSink,
   type VersionsBeyond,
 } from '../memory/version-ring.js'
-import { type OverflowValues, referencedLength } from '../index/overflow.js'
 import { KEPT_VERSIONS_TABLE, type Trees } from './trees.js'
 
 const VALUE_HEADER = 12
@@ -195,11 +196,17 @@ export class Versions implements VersionsBeyond {
     const tree = this.trees.of(KEPT_VERSIONS_TABLE)
     if (tree === undefined) return -2
     const newest = keptKey(tableId, key, keyLength, sequence)
-    const cursor = tree.cursor({ gte: keptKey(tableId, key, keyLength, 0), lte: newest, reverse: true }, Number.MAX_SAFE_INTEGER)
+    const cursor = tree.cursor(
+      { gte: keptKey(tableId, key, keyLength, 0), lte: newest, reverse: true },
+      Number.MAX_SAFE_INTEGER,
+    )
     try {
       while (cursor.next()) {
         // Longer keys with this one as their beginning sort in between.
-        if (cursor.keyLength !== newest.length || newest.compare(cursor.keyBuffer, 0, newest.length - 8, 0, newest.length - 8) !== 0) {
+        if (
+          cursor.keyLength !== newest.length ||
+          newest.compare(cursor.keyBuffer, 0, newest.length - 8, 0, newest.length - 8) !== 0
+        ) {
           continue
         }
         const { buffer, valueStart, valueEnd } = cursor
@@ -223,7 +230,10 @@ export class Versions implements VersionsBeyond {
     while (cursor?.next() === true) {
       const { buffer, valueStart, valueEnd, keyBuffer } = cursor
       if ((buffer.readUInt32LE(valueStart + 8) & VERSION_OVERFLOW) === 0) continue
-      yield { tableId: keyBuffer.readUInt32BE(0), reference: Buffer.from(buffer.subarray(valueStart + VALUE_HEADER, valueEnd)) }
+      yield {
+        tableId: keyBuffer.readUInt32BE(0),
+        reference: Buffer.from(buffer.subarray(valueStart + VALUE_HEADER, valueEnd)),
+      }
     }
     cursor?.close()
   }
@@ -249,7 +259,11 @@ export class Versions implements VersionsBeyond {
       if (!isNeeded(sequences, written, buffer.readDoubleLE(valueStart))) {
         const overflow = (buffer.readUInt32LE(valueStart + 8) & VERSION_OVERFLOW) !== 0
         const reference = overflow ? Buffer.from(buffer.subarray(valueStart + VALUE_HEADER, valueEnd)) : undefined
-        dead.push({ key: Buffer.from(keyBuffer.subarray(0, keyLength)), reference, bytes: keyLength + valueEnd - valueStart })
+        dead.push({
+          key: Buffer.from(keyBuffer.subarray(0, keyLength)),
+          reference,
+          bytes: keyLength + valueEnd - valueStart,
+        })
         if (reference !== undefined) looked += this.overflow.pagesFor(referencedLength(reference))
       } else alive++
       if (++looked < TRIM_STEP) continue
