@@ -82,6 +82,17 @@ describe('a process that is stopped through a generation switch', () => {
     })
   }
 
+  it('before the commit point of a commit that nobody waits for on disk: acknowledged only once it is in the new region', async () => {
+    await stopped.arm({ name: 'commit.before-point', count: 1, action: 'stop' })
+    const write = stopped.try({ type: 'once', durability: 'none' })
+    await stopped.stopped()
+    expect(await builder.try({ type: 'renew' })).toMatchObject({ code: '' })
+    await builder.ask({ type: 'once', durability: 'none' })
+    stopped.continue()
+    expect(await write).toMatchObject({ code: '' })
+    await crew.check(builder)
+  })
+
   for (const name of INSIDE) {
     it(`at ${name}, inside a change of a file: the builder says who is in its way, and succeeds later`, async () => {
       await stopAt(name)
