@@ -26,6 +26,8 @@ export interface SimulationOptions {
   readonly stride?: number
   /** Failures that may follow each other. */
   readonly depth?: number
+  /** With steps that make the data file large enough to be worth shrinking. By default one seed in four. */
+  readonly bulky?: boolean
 }
 
 export interface SimulationResult {
@@ -73,7 +75,7 @@ class Simulation {
   #lives = 0
 
   constructor(options: SimulationOptions) {
-    this.#options = { steps: 60, stride: 1, depth: 2, ...options }
+    this.#options = { steps: 60, stride: 1, depth: 2, bulky: options.seed % BULKY_SEEDS === 0, ...options }
     this.#random = new SeededRandom(options.seed)
     this.#scratch = mkdtempSync(join(tmpdir(), 'hyphadb-simulation-'))
     const among = (values: number[]): number => this.#random.pick(values)
@@ -100,9 +102,8 @@ class Simulation {
     }
   }
 
-  /** Some seeds make the data file large enough to be worth shrinking. */
   get bulky(): boolean {
-    return this.#options.seed % BULKY_SEEDS === 0
+    return this.#options.bulky
   }
 
   get depth(): number {

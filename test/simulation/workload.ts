@@ -10,8 +10,9 @@ import type { Effect, History } from './model.js'
 
 const TABLES = ['apples', 'pears', 'plums']
 const KEYS = 60
+const ANY_VALUE = Buffer.from('any value')
 const BULK_TABLE = 'bulk'
-const BULK_ROWS = 60
+const BULK_ROWS = 40
 const BULK_KEYS = 400
 
 export class Workload {
@@ -54,6 +55,7 @@ export class Workload {
     const { random } = this
     const choice = random.below(100)
     if (this.bulky && choice % 8 === 0) await this.#bulk()
+    else if (choice < 6) await this.#writeDuringSync()
     else if (choice < 30) await this.#put(random.bytes(random.below(120)))
     else if (choice < 42) await this.#delete()
     else if (choice < 52) await this.#put(random.bytes(random.between(1000, 24_000)))
@@ -127,6 +129,20 @@ export class Workload {
     await this.#promised(this.engine.delete(table, Buffer.from(key, 'latin1'), { durability }), durability)
   }
 
+  /** More is written to the log while a sync is under way, which that sync does not cover. */
+  async #writeDuringSync(): Promise<void> {
+    const table = this.#table()
+    const key = this.#key()
+    this.#announce([{ kind: 'row', table: table.name, key, value: ANY_VALUE }])
+    const first = this.engine.put(table, Buffer.from(key, 'latin1'), ANY_VALUE, { durability: 'commit' })
+    void this.#promised(first, 'commit')
+    for (let turn = this.random.below(4); turn > 0; turn--) await new Promise(resolve => setImmediate(resolve))
+    await this.#put(this.random.bytes(this.random.between(100, 9000)))
+    this.observe()
+    this.engine.core.log.write()
+    await first
+  }
+
   #durability(): Durability {
     return this.random.pick(['commit', 'commit', 'interval', 'none'])
   }
@@ -168,7 +184,7 @@ export class Workload {
       this.#announce([{ kind: 'drop', table: BULK_TABLE }])
       engine.dropTable(known)
       this.observe()
-      for (let round = 0; round < 12; round++) {
+      for (let round = 0; round < 6; round++) {
         engine.housekeep()
         await engine.checkpoint()
       }
