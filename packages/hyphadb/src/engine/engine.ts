@@ -183,7 +183,15 @@ export class HyphaEngine implements Engine {
    */
   #survived(attached: Attached, end: number): boolean {
     if (end === 0) return false
-    this.#current()
+    try {
+      this.#current()
+    } catch (error) {
+      throw new HyphaError(
+        'HYPHA_OUTCOME_UNKNOWN',
+        'The shared region was given up around this commit and no other could be built to say whether the log has it. Look for its effect before writing it again',
+        { cause: error },
+      )
+    }
     return attached.savedTo >= end
   }
 
