@@ -99,6 +99,11 @@ async function endure({ name, count, action, transactions }: Extract<Request, { 
   return { reached, errors }
 }
 
+function arm({ name, count, action, after }: Extract<Request, { type: 'arm' }>): void {
+  if (after === undefined) armFault(name, count, action)
+  else armFault(after, count, () => armFault(name, 1, action))
+}
+
 function latchHolders(): LatchHolders {
   const { participants, latches } = engine.core
   const pid = (owner: number): number => (owner === 0 ? 0 : participants.pidOf(owner))
@@ -118,7 +123,7 @@ async function answer(request: Request): Promise<unknown> {
     case 'pause':
       return shift.pause()
     case 'arm':
-      return armFault(request.name, request.count, request.action)
+      return arm(request)
     case 'endure':
       return endure(request)
     case 'disarm':

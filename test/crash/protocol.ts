@@ -42,7 +42,8 @@ export interface Progress {
 export type Request =
   | { type: 'begin' }
   | { type: 'pause' }
-  | { type: 'arm'; name: string; count: number; action: 'kill' | 'stop' | 'throw' | 'stack' | 'memory' }
+  /** With `after`: the first passage of `name` that follows the count-th one of `after`. */
+  | { type: 'arm'; name: string; count: number; action: 'kill' | 'stop'; after?: string }
   | { type: 'endure'; name: string; count: number; action: 'throw' | 'stack' | 'memory'; transactions: number }
   | { type: 'disarm' }
   | { type: 'count' }

@@ -36,15 +36,18 @@ export class Scene {
   }
 
   /** Starts a writer that does everything there is to do, and waits until the point has been reached. */
-  async victim(name: string, action: 'kill' | 'stop'): Promise<Member> {
+  async victim(name: string, action: 'kill' | 'stop', variation = 0): Promise<Member> {
     const victim = await this.crew.open('victim', 'writer', { care: true })
-    await this.strike(victim, name, action)
+    await this.strike(victim, name, action, variation)
     return victim
   }
 
   /** Lets a writer go on until it is killed or stopped at the point. */
-  async strike(victim: Member, name: string, action: 'kill' | 'stop'): Promise<void> {
-    await victim.ask({ type: 'arm', name, count: passagesBefore(name, this.crew.seed), action })
+  async strike(victim: Member, name: string, action: 'kill' | 'stop', variation = 0): Promise<void> {
+    const count = passagesBefore(name, this.crew.seed + variation)
+    // Most mini-transactions look at a page and leave it as it is: the point that matters is that of one that changes it.
+    const after = /^mtr\.(edited|releasing|end)$/.test(name) ? { after: 'mtr.saved' } : {}
+    await victim.ask({ type: 'arm', name, count, action, ...after })
     await victim.ask({ type: 'begin' }).catch(() => undefined)
     const deadline = performance.now() + REACH_MS_MAX
     const isThere = (): boolean => (action === 'kill' ? victim.hasExited : victim.state === 'T')
@@ -71,6 +74,8 @@ export class Scene {
     if (!(await this.survivor.ask<boolean>({ type: 'held' }))) throw new Error('the held snapshot has changed')
     await this.survivor.ask({ type: 'write', transactions: 3, durability: 'commit' })
     await this.survivor.ask({ type: 'housekeep' })
+    // A page that a death left neither clean nor writable would hold up every checkpoint from now on.
+    await this.survivor.ask({ type: 'checkpoint' })
     await this.crew.check(this.survivor)
     if (!(await this.survivor.ask<boolean>({ type: 'held' }))) throw new Error('the held snapshot has changed')
   }
