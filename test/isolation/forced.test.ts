@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { armFault, disarmFaults } from 'hyphadb/internal/base/fault-points.js'
 import type { Isolation, KeyRange, Table, Transaction } from 'hyphadb/internal/engine/api.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
@@ -211,6 +212,33 @@ describe('a transaction that only reads', () => {
 })
 
 describe('long read sets', () => {
+  afterEach(() => disarmFaults())
+
+  it('are validated against what is committed between the look before the latch and the latch', async () => {
+    const other = await openEngine(directory, { housekeeping: 'none', durability: 'none' })
+    const keys = Array.from({ length: 60 }, (_, i) => bytes(`r${i}`))
+    await engine.transact(tx => {
+      for (const key of keys) tx.put(table, key, bytes('0'))
+    })
+    let attempts = 0
+    engine.transactSync(tx => {
+      attempts++
+      const sum = keys.reduce((total, key) => total + Number(tx.get(table, key)?.toString()), 0)
+      // Something else has been committed, so that there is a look before the latch; and a large value is written
+      // between the two, which is where the fault point stands.
+      other.transactSync(it => it.put(other.openTable('rows'), bytes('elsewhere'), bytes('x')))
+      if (attempts === 1) {
+        armFault('overflow.filled', 1, () => {
+          other.transactSync(it => it.put(other.openTable('rows'), bytes('r7'), bytes('5')))
+        })
+      }
+      tx.put(table, bytes('sum'), Buffer.concat([bytes(`${sum} `), Buffer.alloc(3000)]))
+    })
+    expect(attempts).toBe(2)
+    expect(engine.latest.get(table, bytes('sum'))?.toString('latin1', 0, 2)).toBe('5 ')
+    await other.close()
+  })
+
   it('are validated against what was committed before and after the first look', async () => {
     await engine.transact(tx => {
       for (let i = 0; i < 100; i++) tx.put(table, bytes(`r${i}`), bytes('0'))

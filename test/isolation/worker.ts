@@ -35,7 +35,7 @@ export function readList(reader: Reader, table: Table, key: number): number[] {
 
 function writeList(tx: Transaction, table: Table, key: number, list: readonly number[]): void {
   const bytes = Buffer.alloc(list.length * 4)
-  list.forEach((value, i) => bytes.writeUInt32LE(value, i * 4))
+  for (const [i, value] of list.entries()) bytes.writeUInt32LE(value, i * 4)
   tx.put(table, keyOf(key), bytes)
 }
 

@@ -240,7 +240,7 @@ export class ModelDriver {
 
   #adopt(models: RowModel[] | undefined): void {
     if (models === undefined) return
-    models.forEach((model, i) => (this.#models[i] = model))
+    for (const [i, model] of models.entries()) this.#models[i] = model
   }
 
   async #transaction(): Promise<void> {
@@ -358,7 +358,8 @@ export class ModelDriver {
   async #close(): Promise<void> {
     await Promise.all(this.#pending.splice(0))
     for (const held of this.#held) {
-      held.models.forEach((model, i) => model.compareAll(held.reader, this.#tables[i] as Table, this.#own()))
+      for (const [i, model] of held.models.entries())
+        model.compareAll(held.reader, this.#tables[i] as Table, this.#own())
       this.#checkShared(held)
     }
     while (this.#held.length > 0) this.#closeSnapshot(0)
