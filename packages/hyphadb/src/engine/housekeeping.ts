@@ -133,7 +133,8 @@ export class Housekeeping {
       this.#notAwaited = false
     } catch (error) {
       // A housekeeping section that fails is tried again at the next tick; what it could not do shows where it is needed.
-      if (!isHyphaError(error)) throw error
+      // A fault of ours in here must not end the application, whose own calls will meet it if it lasts.
+      if (!isHyphaError(error)) process.emitWarning(error instanceof Error ? error : String(error))
     }
   }
 

@@ -193,6 +193,8 @@ function ownKeptValues(
 ): void {
   try {
     for (const { tableId, reference } of core.versions.references()) {
+      // Whoever freed it died, or threw, before its row was gone: the row is nobody's loss.
+      if (!core.overflow.stands(reference)) continue
       for (const page of core.overflow.pagesOf(reference)) own(page, tableId)
     }
   } catch (error) {

@@ -243,6 +243,12 @@ export class OverflowValues {
     this.changes.end()
   }
 
+  /** False when the value has been freed already. Commit latch. */
+  stands(reference: Uint8Array): boolean {
+    const { root, level, id } = decode(reference)
+    return this.#stands(root, level, id)
+  }
+
   #stands(root: number, level: number, id: number): boolean {
     const state = this.pool.region.pageState[root] as number
     if (state === PAGE_FREE || state >= PAGE_FREED) return false

@@ -30,6 +30,7 @@ import type { BufferPool } from './pool.js'
 
 const CLAIM_PATIENCE_MS = 10_000
 const COPY_ATTEMPTS = 8
+const ATTEMPTS_WITHOUT_WAITING = 4
 
 export class Evictor {
   readonly #i32: Int32Array
@@ -71,11 +72,26 @@ export class Evictor {
     }
   }
 
-  #claimFresh(): number {
+  /**
+   * For readers, who wait for nobody: -1 when a frame is to be had only with the allocator latch, and that is held. (Its
+   * holder may be stopped; a reader then does without a frame.)
+   */
+  claimWithoutWaiting(): number {
+    for (let attempt = 0; attempt < ATTEMPTS_WITHOUT_WAITING; attempt++) {
+      const fresh = this.#claimFresh(true)
+      if (fresh >= 0) return fresh
+      const victim = this.#sweep(true)
+      if (victim >= 0) return victim
+    }
+    return -1
+  }
+
+  #claimFresh(withoutWaiting = false): number {
     for (;;) {
       const ready = Atomics.load(this.#i32, L.FRAMES_READY_I)
       if (Atomics.load(this.#i32, L.FRAMES_FRESH_I) >= ready) {
-        if (this.#growthRefused || ready >= this.pool.region.geometry.framesMax || !this.#grow()) return -1
+        if (this.#growthRefused || ready >= this.pool.region.geometry.framesMax) return -1
+        if ((withoutWaiting && this.allocator.latch.owner !== 0) || !this.#grow()) return -1
         continue
       }
       const frame = Atomics.add(this.#i32, L.FRAMES_FRESH_I, 1)
@@ -113,7 +129,7 @@ export class Evictor {
   }
 
   /** One round of the clock's hand over all frames; -1 when nothing could be had this time. */
-  #sweep(): number {
+  #sweep(withoutWaiting = false): number {
     const ready = Atomics.load(this.#i32, L.FRAMES_READY_I)
     const { state, dirty } = this.frames
     let dirtyVictim = -1
@@ -137,6 +153,7 @@ export class Evictor {
         if (++tries > 64 || step < ready * 8) break
       }
     }
+    if (withoutWaiting && this.allocator.latch.owner !== 0) return -1
     if (dirtyVictim >= 0 && this.flush(dirtyVictim) && this.#evict(dirtyVictim)) return dirtyVictim
     return -1
   }

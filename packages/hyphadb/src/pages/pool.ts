@@ -34,6 +34,7 @@ import { imageIsGood, roundsOf } from './page-image.js'
 import type { UndoArea } from './undo-area.js'
 
 const PRIVATE_COPIES = 8
+const READS_BEFORE_DAMAGE = 3
 /** Rounds of looking again at a page that is being changed before its undo copy is used: about 20 microseconds. */
 const PATIENCE_ODD = 300
 const PATIENCE_LOADING = 2000
@@ -41,6 +42,7 @@ const PATIENCE_LOADING = 2000
 /** Where frames come from: the evictor. */
 export interface FrameSource {
   claim(): number
+  claimWithoutWaiting(): number
   release(frame: number): void
   exchangeState(frame: number, from: number, to: number): boolean
 }
@@ -141,7 +143,7 @@ export class BufferPool implements PageReader {
     for (let round = 0; ; round++) {
       const frame = Atomics.load(this.#frameOf, pageId) - 1
       if (frame < 0) {
-        if (this.load(pageId)) return
+        if (this.#loadOrCopy(pageId)) return
         continue
       }
       if (frame >= this.region.framesMapped) this.region.followFrames()
@@ -232,9 +234,38 @@ export class BufferPool implements PageReader {
     return true
   }
 
+  /** For readers: into a frame, or past the pool when none is to be had without waiting. */
+  #loadOrCopy(pageId: number): boolean {
+    const frame = this.evictor.claimWithoutWaiting()
+    return frame >= 0 ? this.#loadInto(pageId, frame) : this.#readBesidePool(pageId)
+  }
+
+  #readBesidePool(pageId: number): boolean {
+    const block = Atomics.load(this.region.blockOf, pageId)
+    const stands = (): boolean =>
+      Atomics.load(this.#frameOf, pageId) === 0 && Atomics.load(this.region.blockOf, pageId) === block
+    if (block === 0) {
+      if (!stands()) return false
+      throw new HyphaError('HYPHA_CORRUPT', `Page ${pageId} is referred to but was never written. Run \`hypha verify\``)
+    }
+    const copy = this.#privateCopy()
+    for (let attempt = 0; attempt < READS_BEFORE_DAMAGE; attempt++) {
+      this.reads++
+      const good = this.file.read(block, copy.memory.u8) && imageIsGood(copy.memory, pageId, this.pageSize)
+      if (!stands()) return false
+      if (!good) continue // it may have moved away and back to this block under our eyes
+      this.#handCopy(copy, stands)
+      return true
+    }
+    throw this.damaged(pageId, block)
+  }
+
   /** Brings a page from its block into a frame. False: somebody else did, or the map moved; look again. */
   load(pageId: number): boolean {
-    const frame = this.evictor.claim()
+    return this.#loadInto(pageId, this.evictor.claim())
+  }
+
+  #loadInto(pageId: number, frame: number): boolean {
     this.frames.page[frame] = pageId
     if (Atomics.compareExchange(this.#frameOf, pageId, 0, frame + 1) !== 0) {
       this.evictor.release(frame)
@@ -322,7 +353,7 @@ export class BufferPool implements PageReader {
     for (let round = 0; ; round++) {
       const frame = Atomics.load(this.#frameOf, pageId) - 1
       if (frame < 0) {
-        this.fix(pageId)
+        this.load(pageId)
         continue
       }
       if (frame >= this.region.framesMapped) this.region.followFrames()
