@@ -11,7 +11,14 @@ function readText(path: string): string {
 }
 
 /** Names of the same form that are no codes. */
-const environmentVariables = new Set(['HYPHA_CHECKS', 'HYPHA_FAULT', 'HYPHA_HISTORIES', 'HYPHA_SEED', 'HYPHA_SEEDS', 'HYPHA_TRACE'])
+const environmentVariables = new Set([
+  'HYPHA_CHECKS',
+  'HYPHA_FAULT',
+  'HYPHA_HISTORIES',
+  'HYPHA_SEED',
+  'HYPHA_SEEDS',
+  'HYPHA_TRACE',
+])
 
 /** One row of the table: | `CODE` | yes or no | text | */
 function documentedErrors(): { code: string; retriable: boolean; description: string }[] {

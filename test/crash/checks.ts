@@ -1,12 +1,23 @@
 /** What must be true of a database after whatever happened: compared with the model, row by row, in one snapshot. */
-import type { Reader } from 'hyphadb/internal/engine/api.js'
+
 import { crc32Range } from 'hyphadb/internal/base/checksum.js'
 import type { Database } from 'hyphadb/internal/documents/database.js'
+import type { Reader } from 'hyphadb/internal/engine/api.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { checkImports } from './imports.js'
 import { readJournal } from './journal.js'
 import type { Expectation, Subject } from './protocol.js'
-import { markKey, readState, readTotal, ROW_HEADER_BYTES, rowKey, rowValue, share, type Tables, WriterModel } from './workload.js'
+import {
+  markKey,
+  ROW_HEADER_BYTES,
+  readState,
+  readTotal,
+  rowKey,
+  rowValue,
+  share,
+  type Tables,
+  WriterModel,
+} from './workload.js'
 
 /** A database as a member of the crew has it open. */
 export interface Opened {
@@ -81,23 +92,30 @@ function checkWriter(reader: Reader, { tables, seed }: Opened, expectation: Expe
   const state = readState(reader, tables, writer)
   const problems: string[] = []
   if (state.number < acknowledged || state.number > started) {
-    problems.push(`writer ${writer}: transaction ${state.number} is the last, ${acknowledged} was acknowledged and ${started} begun`)
+    problems.push(
+      `writer ${writer}: transaction ${state.number} is the last, ${acknowledged} was acknowledged and ${started} begun`,
+    )
   }
   const model = modelOf(seed, writer, state.number)
   for (const [id, { number, length }] of model.rows) {
     const key = rowKey(writer, id)
     const value = reader.get(tables.rows, key)
     if (value === undefined || Buffer.compare(value, rowValue(id, number, length)) !== 0) {
-      problems.push(`writer ${writer}: row ${id} should be of transaction ${number} (${length} bytes), is ${describe(value)}`)
+      problems.push(
+        `writer ${writer}: row ${id} should be of transaction ${number} (${length} bytes), is ${describe(value)}`,
+      )
     }
-    if (reader.get(tables.marks, markKey(id, number, key)) === undefined) problems.push(`writer ${writer}: row ${id} has no mark`)
+    if (reader.get(tables.marks, markKey(id, number, key)) === undefined)
+      problems.push(`writer ${writer}: row ${id} has no mark`)
   }
   return [...problems, ...checkOwnRows(reader, tables, writer)]
 }
 
 function describe(value: Buffer | undefined): string {
   if (value === undefined) return 'missing'
-  return value.length < ROW_HEADER_BYTES ? 'cut off' : `of transaction ${value.readUInt32LE(0)} (${value.length - ROW_HEADER_BYTES} bytes)`
+  return value.length < ROW_HEADER_BYTES
+    ? 'cut off'
+    : `of transaction ${value.readUInt32LE(0)} (${value.length - ROW_HEADER_BYTES} bytes)`
 }
 
 /** A writer's rows against its own row: what any snapshot must show, without knowledge of what was acknowledged. */
@@ -107,7 +125,11 @@ export function checkOwnRows(reader: Reader, tables: Tables, writer: string): st
   let rows = 0
   let digest = 0
   const prefix = Buffer.from(`${writer}/`)
-  const cursor = reader.range(tables.rows, { gte: prefix, lt: Buffer.concat([prefix, END]), reverse: state.number % 2 === 0 })
+  const cursor = reader.range(tables.rows, {
+    gte: prefix,
+    lt: Buffer.concat([prefix, END]),
+    reverse: state.number % 2 === 0,
+  })
   while (cursor.next()) {
     const { buffer, valueStart, valueEnd } = cursor
     const number = buffer.readUInt32LE(valueStart)
@@ -121,7 +143,9 @@ export function checkOwnRows(reader: Reader, tables: Tables, writer: string): st
   }
   cursor.close()
   if (rows !== state.rows || digest !== state.digest) {
-    problems.push(`writer ${writer} at ${state.number}: ${rows} rows with digest ${digest}, its row says ${state.rows} and ${state.digest}`)
+    problems.push(
+      `writer ${writer} at ${state.number}: ${rows} rows with digest ${digest}, its row says ${state.rows} and ${state.digest}`,
+    )
   }
   return problems
 }

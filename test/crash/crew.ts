@@ -40,7 +40,10 @@ export class Member {
   isReady = false
   stderr = ''
   #nextId = 1
-  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void; timer: NodeJS.Timeout | undefined }>()
+  readonly #waiting = new Map<
+    number,
+    { resolve: (value: unknown) => void; reject: (error: Error) => void; timer: NodeJS.Timeout | undefined }
+  >()
 
   constructor(
     readonly child: ChildProcess,
@@ -82,7 +85,11 @@ export class Member {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(id)
-        reject(new Error(`${this.config.name} (${this.config.role}) did not answer to '${what}' within ${ANSWER_MS_MAX} ms\n${this.stderr}`))
+        reject(
+          new Error(
+            `${this.config.name} (${this.config.role}) did not answer to '${what}' within ${ANSWER_MS_MAX} ms\n${this.stderr}`,
+          ),
+        )
       }, ANSWER_MS_MAX)
       this.#waiting.set(id, { resolve, reject, timer })
     })
@@ -177,7 +184,8 @@ export class Crew {
   }
 
   #addSubject(subject: Subject): void {
-    if (!this.subjects.some(({ kind, name }) => kind === subject.kind && name === subject.name)) this.subjects.push(subject)
+    if (!this.subjects.some(({ kind, name }) => kind === subject.kind && name === subject.name))
+      this.subjects.push(subject)
   }
 
   async open(name: string, role: Role, options: MemberOptions = {}): Promise<Member> {
@@ -191,7 +199,9 @@ export class Crew {
     const problems = await by.ask<string[]>({ type: 'check', subjects: this.subjects })
     const faults = await by.ask<unknown[]>({ type: 'verify' })
     if (problems.length + faults.length === 0) return
-    throw new Error(`${by.name} finds (seed ${this.seed}):\n${problems.join('\n')}\n${faults.map(fault => JSON.stringify(fault)).join('\n')}`)
+    throw new Error(
+      `${by.name} finds (seed ${this.seed}):\n${problems.join('\n')}\n${faults.map(fault => JSON.stringify(fault)).join('\n')}`,
+    )
   }
 
   /** Names in /dev/shm that belong to this database, whatever generation. */

@@ -53,7 +53,12 @@ export function lastBatch(imports: { get(id: string): Progress | undefined }, im
   return imports.get(importer)?.batch ?? -1
 }
 
-export async function importBatch(db: Database, importer: string, batch: number, durability: 'commit' | 'none'): Promise<void> {
+export async function importBatch(
+  db: Database,
+  importer: string,
+  batch: number,
+  durability: 'commit' | 'none',
+): Promise<void> {
   await db.transaction(
     tx => {
       const sales = tx.collection<Sale>('sales')
@@ -72,11 +77,18 @@ function batchOfSlot(slot: number, last: number): number {
 }
 
 /** What is wrong with an importer's documents in this snapshot. */
-export function checkImports(snapshot: DatabaseSnapshot, importer: string, acknowledged: number, started: number): string[] {
+export function checkImports(
+  snapshot: DatabaseSnapshot,
+  importer: string,
+  acknowledged: number,
+  started: number,
+): string[] {
   const problems: string[] = []
   const last = lastBatch(snapshot.collection<Progress>('imports'), importer)
   if (last < acknowledged || last > started) {
-    problems.push(`importer ${importer}: batch ${last} is the last, ${acknowledged} was acknowledged and ${started} begun`)
+    problems.push(
+      `importer ${importer}: batch ${last} is the last, ${acknowledged} was acknowledged and ${started} begun`,
+    )
   }
   const sales = snapshot.collection<Sale>('sales')
   let expected = 0
@@ -92,7 +104,9 @@ export function checkImports(snapshot: DatabaseSnapshot, importer: string, ackno
     const sale = saleOf(importer, slot, batch)
     towns.set(sale.town, (towns.get(sale.town) ?? 0) + 1)
     if (JSON.stringify(found) !== JSON.stringify(sale)) {
-      problems.push(`importer ${importer}: slot ${slot} is ${JSON.stringify(found)?.slice(0, 120)}, should be of batch ${batch}`)
+      problems.push(
+        `importer ${importer}: slot ${slot} is ${JSON.stringify(found)?.slice(0, 120)}, should be of batch ${batch}`,
+      )
     }
     const [byDeed] = [...sales.find({ deed: `${importer}-${slot}` })]
     if (byDeed?.id !== sale.id) problems.push(`importer ${importer}: the deed of slot ${slot} leads to ${byDeed?.id}`)

@@ -17,26 +17,34 @@ describe(`a process killed at a named point (seed ${seed})`, () => {
   afterAll(() => scene.crew.end())
 
   for (const name of names) {
-    it(`at ${name}: the others carry on with all that they hold`, async () => {
-      try {
-        for (let death = 0; death < (IN_THE_MIDDLE.has(name) ? 4 : 1); death++) {
-          const victim = await scene.victim(name, 'kill', death)
-          expect(await victim.exited).toBe('SIGKILL')
-          await scene.goesOn()
+    it(
+      `at ${name}: the others carry on with all that they hold`,
+      async () => {
+        try {
+          for (let death = 0; death < (IN_THE_MIDDLE.has(name) ? 4 : 1); death++) {
+            const victim = await scene.victim(name, 'kill', death)
+            expect(await victim.exited).toBe('SIGKILL')
+            await scene.goesOn()
+          }
+        } catch (error) {
+          await scene.renew()
+          throw error
         }
-      } catch (error) {
-        await scene.renew()
-        throw error
-      }
-    }, TEST_MS_MAX)
+      },
+      TEST_MS_MAX,
+    )
   }
 
   it('every point was reached', () => {
     expect([...scene.reached].sort()).toEqual(names)
   })
 
-  it('afterwards everything closes and opens in order', async () => {
-    await scene.finish()
-    console.log(`longest operation of the survivor: ${scene.longestMs.toFixed(1)} ms`)
-  }, TEST_MS_MAX)
+  it(
+    'afterwards everything closes and opens in order',
+    async () => {
+      await scene.finish()
+      console.log(`longest operation of the survivor: ${scene.longestMs.toFixed(1)} ms`)
+    },
+    TEST_MS_MAX,
+  )
 })

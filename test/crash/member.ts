@@ -3,13 +3,23 @@
  * argument is its MemberConfig as JSON.
  */
 import { readFileSync } from 'node:fs'
-import { armFault, countFaultPoints, disarmFaults, InjectedFault } from 'hyphadb/internal/base/fault-points.js'
 import { HyphaError } from 'hyphadb/internal/base/errors.js'
+import { armFault, countFaultPoints, disarmFaults, InjectedFault } from 'hyphadb/internal/base/fault-points.js'
 import { openDatabase } from 'hyphadb/internal/documents/database.js'
 import type { Snapshot } from 'hyphadb/internal/engine/api.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
 import { checkEverything, fingerprint, type Opened } from './checks.js'
-import type { EndureResult, LatchHolders, MemberConfig, Numbered, Progress, ReadResult, Reply, Request, TryWriteResult } from './protocol.js'
+import type {
+  EndureResult,
+  LatchHolders,
+  MemberConfig,
+  Numbered,
+  Progress,
+  ReadResult,
+  Reply,
+  Request,
+  TryWriteResult,
+} from './protocol.js'
 import { Idler, Importer, isInjected, Reader, Shift, Writer } from './roles.js'
 import { Stalls } from './stalls.js'
 import { openTables, readState } from './workload.js'
@@ -35,7 +45,14 @@ function dutyOf(role: MemberConfig['role']): Writer | Importer | Reader | Idler 
 function progress(reset: boolean): Progress {
   const { operations, longestMs, longest } = stalls
   if (reset) stalls.reset()
-  return { operations, longestMs, longest, busy: shift.busy, errors: [...shift.errors], passed: Object.fromEntries(passed ?? []) }
+  return {
+    operations,
+    longestMs,
+    longest,
+    busy: shift.busy,
+    errors: [...shift.errors],
+    passed: Object.fromEntries(passed ?? []),
+  }
 }
 
 /** One write, and how it ended. */
@@ -77,7 +94,12 @@ function readFor(milliseconds: number): ReadResult {
 const overflow = (depth: number): number => overflow(depth + 1) + 1
 
 /** Works until a fault has struck at a point, and a while longer. */
-async function endure({ name, count, action, transactions }: Extract<Request, { type: 'endure' }>): Promise<EndureResult> {
+async function endure({
+  name,
+  count,
+  action,
+  transactions,
+}: Extract<Request, { type: 'endure' }>): Promise<EndureResult> {
   const errors: string[] = []
   let reached = false
   armFault(name, count, () => {
@@ -87,11 +109,16 @@ async function endure({ name, count, action, transactions }: Extract<Request, { 
     throw new InjectedFault(`fault injected at ${name}`)
   })
   const until = performance.now() + ENDURE_MS_MAX
-  for (let after = 0; after < transactions && performance.now() < until && errors.length < 3; after += reached ? 1 : 0) {
+  for (
+    let after = 0;
+    after < transactions && performance.now() < until && errors.length < 3;
+    after += reached ? 1 : 0
+  ) {
     try {
       await writer.step()
     } catch (error) {
-      if (!reached || !isInjected(error)) errors.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
+      if (!reached || !isInjected(error))
+        errors.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
     }
   }
   await writer.settled()
@@ -176,10 +203,14 @@ function send(reply: Reply): void {
 process.on('message', (request: Numbered) => {
   answer(request).then(
     value => send({ id: request.id, value }),
-    (error: unknown) => send({ id: request.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+    (error: unknown) =>
+      send({ id: request.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
   )
 })
 process.on('disconnect', () => process.exit(0))
 
 if (config.begin === true) shift.begin()
-send({ id: 0, value: { bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(), recovery: engine.recovery } })
+send({
+  id: 0,
+  value: { bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(), recovery: engine.recovery },
+})

@@ -3,8 +3,8 @@
  * the life of a process each is passed.
  */
 import { readdirSync, readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
 const SOURCES = fileURLToPath(new URL('../../../packages/hyphadb/src', import.meta.url))
 const CALL = /\b(?:faultPoint|point)\('([^']+)'\)/g
@@ -33,6 +33,7 @@ export function pointsOf(stage: Stage): string[] {
 
 /** How often the point is passed before it acts: a few times more where it is passed often, differently in each run. */
 export function passagesBefore(name: string, seed: number): number {
-  const often = /^(mtr|commit|flush|allocator|log-write|pool|evict|overflow)/.test(name) && name !== 'allocator.extended'
+  const often =
+    /^(mtr|commit|flush|allocator|log-write|pool|evict|overflow)/.test(name) && name !== 'allocator.extended'
   return often ? 1 + ((Math.imul(seed ^ name.length, 0x9e3779b1) >>> 8) % 40) : 1
 }

@@ -45,18 +45,22 @@ describe(`repair that is cut off (seed ${seed})`, () => {
   }
 
   for (const [first, seconds] of CHAINS) {
-    it(`after a death at ${first}: killed in repair, and the third carries on`, async () => {
-      try {
-        for (const second of seconds) {
-          const repairer = await cutOff(first, second, 'kill')
-          await scene.goesOn()
-          if (!repairer.hasExited) await repairer.close()
+    it(
+      `after a death at ${first}: killed in repair, and the third carries on`,
+      async () => {
+        try {
+          for (const second of seconds) {
+            const repairer = await cutOff(first, second, 'kill')
+            await scene.goesOn()
+            if (!repairer.hasExited) await repairer.close()
+          }
+        } catch (error) {
+          await scene.renew()
+          throw error
         }
-      } catch (error) {
-        await scene.renew()
-        throw error
-      }
-    }, TEST_MS_MAX)
+      },
+      TEST_MS_MAX,
+    )
   }
 
   it('every point of repair was reached', () => {
@@ -64,26 +68,34 @@ describe(`repair that is cut off (seed ${seed})`, () => {
   })
 
   for (const name of names) {
-    it(`stopped at ${name}: the third reads, and all is well when it continues`, async () => {
-      try {
-        const repairer = await cutOff('mtr.saved', name, 'stop')
-        expect(repairer.state).toBe('T')
-        const read = await scene.survivor.ask<ReadResult>({ type: 'read', milliseconds: 20 })
-        expect(read.errors).toEqual([])
-        const writing = scene.survivor.ask<TryWriteResult>({ type: 'tryWrite' })
-        await new Promise(resolve => setTimeout(resolve, 50))
-        repairer.signal('SIGCONT')
-        expect(await writing).toMatchObject({ ok: true })
-        await scene.goesOn()
-        await repairer.close()
-      } catch (error) {
-        await scene.renew()
-        throw error
-      }
-    }, TEST_MS_MAX)
+    it(
+      `stopped at ${name}: the third reads, and all is well when it continues`,
+      async () => {
+        try {
+          const repairer = await cutOff('mtr.saved', name, 'stop')
+          expect(repairer.state).toBe('T')
+          const read = await scene.survivor.ask<ReadResult>({ type: 'read', milliseconds: 20 })
+          expect(read.errors).toEqual([])
+          const writing = scene.survivor.ask<TryWriteResult>({ type: 'tryWrite' })
+          await new Promise(resolve => setTimeout(resolve, 50))
+          repairer.signal('SIGCONT')
+          expect(await writing).toMatchObject({ ok: true })
+          await scene.goesOn()
+          await repairer.close()
+        } catch (error) {
+          await scene.renew()
+          throw error
+        }
+      },
+      TEST_MS_MAX,
+    )
   }
 
-  it('afterwards everything closes and opens in order', async () => {
-    await scene.finish()
-  }, TEST_MS_MAX)
+  it(
+    'afterwards everything closes and opens in order',
+    async () => {
+      await scene.finish()
+    },
+    TEST_MS_MAX,
+  )
 })

@@ -1,6 +1,7 @@
 /** What the members of a crew do all day: each role is a loop that gives way after every step. */
-import { InjectedFault } from 'hyphadb/internal/base/fault-points.js'
+
 import { isHyphaError } from 'hyphadb/internal/base/errors.js'
+import { InjectedFault } from 'hyphadb/internal/base/fault-points.js'
 import { SeededRandom } from 'hyphadb/internal/base/random.js'
 import type { Snapshot } from 'hyphadb/internal/engine/api.js'
 import { checkOwnRows, checkTotals, fingerprint, type Opened } from './checks.js'
@@ -52,14 +53,19 @@ export class Shift {
 
   #note(error: unknown): void {
     if (isHyphaError(error, 'HYPHA_BUSY')) this.busy++
-    else if (this.errors.length < ERRORS_MAX) this.errors.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
+    else if (this.errors.length < ERRORS_MAX)
+      this.errors.push(error instanceof Error ? (error.stack ?? error.message) : String(error))
   }
 }
 
 /** True for what a test put in, and for errors that it caused. */
 export function isInjected(error: unknown): boolean {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if (cause instanceof InjectedFault || (cause instanceof RangeError && /call stack|allocation failed/.test(cause.message))) return true
+    if (
+      cause instanceof InjectedFault ||
+      (cause instanceof RangeError && /call stack|allocation failed/.test(cause.message))
+    )
+      return true
   }
   return false
 }
@@ -159,7 +165,9 @@ export class Importer implements Duty {
     }
     const batch = lastBatch(db.collection('imports'), this.config.name) + 1
     this.#journal.started(batch)
-    await this.stalls.wait('import', () => importBatch(db, this.config.name, batch, batch % 3 === 0 ? 'commit' : 'none'))
+    await this.stalls.wait('import', () =>
+      importBatch(db, this.config.name, batch, batch % 3 === 0 ? 'commit' : 'none'),
+    )
     this.#journal.acknowledged(batch)
   }
 
@@ -215,7 +223,8 @@ export class Reader implements Duty {
     const held = this.#held
     if (held === undefined || this.#rounds % 4 !== 0) return
     const print = this.stalls.run('scan', () => fingerprint(held, tables))
-    if (print !== this.#heldPrint) throw new Error(`a snapshot at ${held.sequence} has changed: ${this.#heldPrint} became ${print}`)
+    if (print !== this.#heldPrint)
+      throw new Error(`a snapshot at ${held.sequence} has changed: ${this.#heldPrint} became ${print}`)
   }
 
   close(): void {

@@ -45,7 +45,15 @@ class Rounds {
   readonly random: SeededRandom
   readonly crew: Crew
   readonly members = new Map<string, Member>()
-  readonly result: RoundsResult = { rounds: 0, killed: 0, stopped: 0, wipedOut: 0, operations: 0, longestMs: 0, longest: '' }
+  readonly result: RoundsResult = {
+    rounds: 0,
+    killed: 0,
+    stopped: 0,
+    wipedOut: 0,
+    operations: 0,
+    longestMs: 0,
+    longest: '',
+  }
   /** Members whose operations cannot be blamed for being slow: they were stopped themselves. */
   readonly excused = new Set<Member>()
   readonly struck = new Set<Member>()
@@ -62,7 +70,7 @@ class Rounds {
         await pause(this.random.below(60))
         await this.#strike()
         await this.#othersGoOn()
-        this.#startMissing()
+        void Promise.all(this.#startMissing())
         if (this.#failure !== undefined) throw this.#failure
         this.result.rounds++
         if (round % (this.settings.checkEvery ?? 10) === 9) await this.#check()
@@ -140,7 +148,11 @@ class Rounds {
 
   /** Each survivor ends an operation that it began after the blow. */
   async #othersGoOn(): Promise<void> {
-    await Promise.all([...this.members.values()].filter(member => member.isReady && !member.hasExited).map(member => this.#goesOn(member)))
+    await Promise.all(
+      [...this.members.values()]
+        .filter(member => member.isReady && !member.hasExited)
+        .map(member => this.#goesOn(member)),
+    )
   }
 
   async #goesOn(member: Member): Promise<void> {
@@ -148,13 +160,15 @@ class Rounds {
     const first = await member.ask<Progress>({ type: 'progress', reset: true })
     this.#note(member, first)
     if (member.config.role === 'idle') {
-      if ((await member.ask<boolean | undefined>({ type: 'held' })) === false) throw new Error('the held snapshot has changed')
+      if ((await member.ask<boolean | undefined>({ type: 'held' })) === false)
+        throw new Error('the held snapshot has changed')
       return
     }
     for (;;) {
       const { operations } = await member.ask<Progress>({ type: 'progress' })
       if (operations > 0) return
-      if (performance.now() - since > STANDSTILL_MS) throw new Error(`${member.name} (${member.config.role}) stands still\n${member.stderr}`)
+      if (performance.now() - since > STANDSTILL_MS)
+        throw new Error(`${member.name} (${member.config.role}) stands still\n${member.stderr}`)
       await pause(2)
     }
   }

@@ -49,27 +49,35 @@ describe(`a process stopped at a named point (seed ${seed})`, () => {
   afterAll(() => scene.crew.end())
 
   for (const name of pointsOf('running')) {
-    it(`at ${name}: the others manage, and all is well when it continues`, async () => {
-      try {
-        await scene.strike(victim, name, 'stop')
-        await othersManage(victim)
-        victim.signal('SIGCONT')
-        await new Promise(resolve => setTimeout(resolve, 20))
-        await victim.ask({ type: 'pause' })
-        await scene.goesOn()
-        const { errors } = await victim.ask<Progress>({ type: 'progress' })
-        expect(errors).toEqual([])
-        await scene.crew.check(victim)
-      } catch (error) {
-        await scene.renew()
-        await begin()
-        throw error
-      }
-    }, TEST_MS_MAX)
+    it(
+      `at ${name}: the others manage, and all is well when it continues`,
+      async () => {
+        try {
+          await scene.strike(victim, name, 'stop')
+          await othersManage(victim)
+          victim.signal('SIGCONT')
+          await new Promise(resolve => setTimeout(resolve, 20))
+          await victim.ask({ type: 'pause' })
+          await scene.goesOn()
+          const { errors } = await victim.ask<Progress>({ type: 'progress' })
+          expect(errors).toEqual([])
+          await scene.crew.check(victim)
+        } catch (error) {
+          await scene.renew()
+          await begin()
+          throw error
+        }
+      },
+      TEST_MS_MAX,
+    )
   }
 
-  it('afterwards everything closes and opens in order', async () => {
-    await victim.close()
-    await scene.finish()
-  }, TEST_MS_MAX)
+  it(
+    'afterwards everything closes and opens in order',
+    async () => {
+      await victim.close()
+      await scene.finish()
+    },
+    TEST_MS_MAX,
+  )
 })

@@ -24,38 +24,51 @@ describe(`a generation switch that is cut off (seed ${seed})`, () => {
     await builder.ask({ type: 'write', transactions: 5, durability: 'none' })
     await builder.ask({ type: 'arm', name, count: 1, action })
     builder.ask({ type: 'renew' }).catch(() => undefined)
-    for (let i = 0; i < 5000 && !builder.hasExited && builder.state !== 'T'; i++) await new Promise(resolve => setTimeout(resolve, 2))
+    for (let i = 0; i < 5000 && !builder.hasExited && builder.state !== 'T'; i++)
+      await new Promise(resolve => setTimeout(resolve, 2))
     expect(action === 'kill' ? builder.hasExited : builder.state === 'T', `${name} was not reached`).toBe(true)
     return builder
   }
 
   for (const name of pointsOf('switching')) {
-    it(`killed at ${name}: the others build the next generation`, async () => {
-      await builderReaches(name, 'kill')
-      expect(await survivor.ask<TryWriteResult>({ type: 'tryWrite' })).toMatchObject({ ok: true })
-      await crew.check(survivor)
-      const third = await crew.open('third', 'writer')
-      await crew.check(third)
-      await third.close()
-    }, TEST_MS_MAX)
+    it(
+      `killed at ${name}: the others build the next generation`,
+      async () => {
+        await builderReaches(name, 'kill')
+        expect(await survivor.ask<TryWriteResult>({ type: 'tryWrite' })).toMatchObject({ ok: true })
+        await crew.check(survivor)
+        const third = await crew.open('third', 'writer')
+        await crew.check(third)
+        await third.close()
+      },
+      TEST_MS_MAX,
+    )
 
-    it(`stopped at ${name}: the others wait, and go on with it when it continues`, async () => {
-      const builder = await builderReaches(name, 'stop')
-      const writing = survivor.ask<TryWriteResult>({ type: 'tryWrite' })
-      await new Promise(resolve => setTimeout(resolve, 100))
-      builder.signal('SIGCONT')
-      expect(await writing).toMatchObject({ ok: true })
-      await crew.check(survivor)
-      await crew.check(builder)
-      await builder.close()
-    }, TEST_MS_MAX)
+    it(
+      `stopped at ${name}: the others wait, and go on with it when it continues`,
+      async () => {
+        const builder = await builderReaches(name, 'stop')
+        const writing = survivor.ask<TryWriteResult>({ type: 'tryWrite' })
+        await new Promise(resolve => setTimeout(resolve, 100))
+        builder.signal('SIGCONT')
+        expect(await writing).toMatchObject({ ok: true })
+        await crew.check(survivor)
+        await crew.check(builder)
+        await builder.close()
+      },
+      TEST_MS_MAX,
+    )
   }
 
-  it('afterwards everything closes and opens in order', async () => {
-    await survivor.close()
-    expect(crew.sharedMemory()).toEqual([])
-    const next = await crew.open('next', 'idle')
-    await crew.check(next)
-    await next.close()
-  }, TEST_MS_MAX)
+  it(
+    'afterwards everything closes and opens in order',
+    async () => {
+      await survivor.close()
+      expect(crew.sharedMemory()).toEqual([])
+      const next = await crew.open('next', 'idle')
+      await crew.check(next)
+      await next.close()
+    },
+    TEST_MS_MAX,
+  )
 })

@@ -10,8 +10,8 @@ import { Crew, SMALL } from './crew.js'
 import type { MemberConfig } from './protocol.js'
 import { Writer } from './roles.js'
 import { Stalls } from './stalls.js'
-import { openTables } from './workload.js'
 import { STALL_MS_MAX } from './victims.js'
+import { openTables } from './workload.js'
 
 const ROUNDS = 24
 const seed = testSeed()
@@ -45,7 +45,10 @@ describe(`a worker thread that is terminated (seed ${seed})`, () => {
     const snapshot = opened.engine.snapshot()
     const print = fingerprint(snapshot, opened.tables)
     for (let round = 0; round < ROUNDS; round++) {
-      const worker = new Worker(new URL('./thread.js', import.meta.url), { workerData: configOf('thread'), execArgv: [] })
+      const worker = new Worker(new URL('./thread.js', import.meta.url), {
+        workerData: configOf('thread'),
+        execArgv: [],
+      })
       const failed = once(worker, 'error').then(([error]) => Promise.reject(error))
       failed.catch(() => undefined)
       await Promise.race([once(worker, 'message'), failed])

@@ -41,7 +41,9 @@ function show(seed: number, result: RoundsResult): void {
   if (!process.stdout.isTTY || performance.now() - shown < 500) return
   shown = performance.now()
   const left = Math.max(0, Math.ceil((until - shown) / 1000))
-  process.stdout.write(`\rseed ${seed}: ${total.rounds + result.rounds} rounds, longest ${result.longestMs.toFixed(0)} ms, ${left} s left   `)
+  process.stdout.write(
+    `\rseed ${seed}: ${total.rounds + result.rounds} rounds, longest ${result.longestMs.toFixed(0)} ms, ${left} s left   `,
+  )
 }
 
 let failed = false

@@ -23,7 +23,11 @@ export class Scene {
   ) {}
 
   async open(): Promise<void> {
-    this.crew = new Crew(this.seed + this.#round++, { ...SMALL, housekeeping: 'none', busyTimeoutMs: this.busyTimeoutMs })
+    this.crew = new Crew(this.seed + this.#round++, {
+      ...SMALL,
+      housekeeping: 'none',
+      busyTimeoutMs: this.busyTimeoutMs,
+    })
     this.survivor = await this.crew.open('survivor', 'writer')
     await this.survivor.ask({ type: 'write', transactions: 30, durability: 'none' })
     await this.survivor.ask({ type: 'hold' })
@@ -52,7 +56,8 @@ export class Scene {
     const deadline = performance.now() + REACH_MS_MAX
     const isThere = (): boolean => (action === 'kill' ? victim.hasExited : victim.state === 'T')
     while (!isThere()) {
-      if (victim.hasExited) throw new Error(`the process at ${name} ended otherwise: ${await victim.exited}\n${victim.stderr}`)
+      if (victim.hasExited)
+        throw new Error(`the process at ${name} ended otherwise: ${await victim.exited}\n${victim.stderr}`)
       if (performance.now() > deadline) throw await this.#notReached(victim, name)
       await pause(2)
     }

@@ -11,9 +11,10 @@
  *
  * Every transaction changes rows, their marks, its writer's row and the total: half a transaction shows in any snapshot.
  */
+
+import { SeededRandom } from 'hyphadb/internal/base/random.js'
 import type { Reader, Table, Transaction } from 'hyphadb/internal/engine/api.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
-import { SeededRandom } from 'hyphadb/internal/base/random.js'
 
 export const ROW_HEADER_BYTES = 8
 const IDS = 160

@@ -38,7 +38,8 @@ export function checkContent(
   if (values.size !== rows.size) faults.push(`${rows.size} rows carry ${values.size} values`)
   for (const { name, path } of journals) {
     for (const line of readFileSync(path, 'utf8').split('\n')) {
-      if (line !== '' && !rows.has(rowKey(name, Number(line)).toString())) faults.push(`${name}:${line} was acknowledged and is gone`)
+      if (line !== '' && !rows.has(rowKey(name, Number(line)).toString()))
+        faults.push(`${name}:${line} was acknowledged and is gone`)
     }
   }
   return faults.slice(0, 10)

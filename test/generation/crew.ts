@@ -49,7 +49,8 @@ export class Member {
     this.exited = new Promise(resolve => {
       child.once('exit', (code, signal) => {
         this.hasExited = true
-        for (const { reject } of this.#waiting.values()) reject(new Error(`${config.name} ended with ${signal ?? code}\n${this.stderr}`))
+        for (const { reject } of this.#waiting.values())
+          reject(new Error(`${config.name} ended with ${signal ?? code}\n${this.stderr}`))
         resolve(signal ?? code)
       })
     })
@@ -61,7 +62,10 @@ export class Member {
 
   #answerTo(id: number, what: string): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`${this.config.name} did not answer to '${what}'\n${this.stderr}`)), ANSWER_MS_MAX)
+      const timer = setTimeout(
+        () => reject(new Error(`${this.config.name} did not answer to '${what}'\n${this.stderr}`)),
+        ANSWER_MS_MAX,
+      )
       const done = (): void => clearTimeout(timer)
       this.#waiting.set(id, { resolve: value => (done(), resolve(value)), reject: error => (done(), reject(error)) })
     })
@@ -131,7 +135,13 @@ export class Crew {
   start(name: string, options: InternalOptions = {}, fault = ''): Member {
     const journal = join(this.directory, `${name}.journal`)
     writeFileSync(journal, '', { flag: 'a' })
-    const config: MemberConfig = { name, directory: this.database, options: { ...SMALL, ...options }, journal, tolerated: [] }
+    const config: MemberConfig = {
+      name,
+      directory: this.database,
+      options: { ...SMALL, ...options },
+      journal,
+      tolerated: [],
+    }
     const child = fork(PROGRAM, [JSON.stringify(config)], {
       env: { ...process.env, HYPHA_FAULT: fault, HYPHA_CHECKS: '1' },
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
@@ -167,7 +177,8 @@ export class Crew {
   }
 
   removeNames(regionName: string): void {
-    for (const name of readdirSync(SHARED_MEMORY)) if (name.startsWith(`${basename(regionName)}.`)) unlinkSync(join(SHARED_MEMORY, name))
+    for (const name of readdirSync(SHARED_MEMORY))
+      if (name.startsWith(`${basename(regionName)}.`)) unlinkSync(join(SHARED_MEMORY, name))
   }
 
   async end(): Promise<void> {

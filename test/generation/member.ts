@@ -9,8 +9,8 @@ import { armFault, disarmFaults } from 'hyphadb/internal/base/fault-points.js'
 import type { Cursor, Snapshot, Table, Transaction } from 'hyphadb/internal/engine/api.js'
 import type { HyphaEngine } from 'hyphadb/internal/engine/engine.js'
 import { openEngine } from 'hyphadb/internal/engine/open.js'
-import type { Ask, MemberConfig, Outcome, Standing } from './protocol.js'
 import { COUNTER, checkContent, counterOf, encodeNumber, FILLER, fillerOf, rowKey, TABLES } from './content.js'
+import type { Ask, MemberConfig, Outcome, Standing } from './protocol.js'
 
 const config = JSON.parse(process.argv[2] as string) as MemberConfig
 const journal = openSync(config.journal, 'a')
@@ -63,7 +63,11 @@ async function work(): Promise<void> {
 
 async function tried(what: () => unknown): Promise<Outcome> {
   const started = performance.now()
-  const outcome = (code: string, message: string): Outcome => ({ code, message, milliseconds: performance.now() - started })
+  const outcome = (code: string, message: string): Outcome => ({
+    code,
+    message,
+    milliseconds: performance.now() - started,
+  })
   try {
     await what()
     return outcome('', '')
@@ -180,13 +184,24 @@ async function answer(ask: Ask): Promise<unknown> {
 }
 
 function standing({ core }: HyphaEngine): Standing {
-  return { generation: core.region.generation, slot: core.participants.slot, state: core.region.state, name: core.region.name, frames: core.region.geometry.framesMax, runs }
+  return {
+    generation: core.region.generation,
+    slot: core.participants.slot,
+    state: core.region.state,
+    name: core.region.name,
+    frames: core.region.geometry.framesMax,
+    runs,
+  }
 }
 
 process.on('message', (message: { id: number; ask: Ask }) => {
   answer(message.ask).then(
     value => process.send?.({ id: message.id, value }),
-    (error: unknown) => process.send?.({ id: message.id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+    (error: unknown) =>
+      process.send?.({
+        id: message.id,
+        error: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      }),
   )
 })
 process.on('disconnect', () => process.exit(1))

@@ -62,7 +62,8 @@ describe('a process that is stopped through a generation switch', () => {
     it(`at ${name}: the switch goes past it, and it goes on behind`, async () => {
       await stopAt(name)
       expect(await builder.try({ type: 'renew' })).toMatchObject({ code: '' })
-      for (let i = 0; i < 30; i++) expect(await builder.try({ type: 'once', durability: 'none' })).toMatchObject({ code: '' })
+      for (let i = 0; i < 30; i++)
+        expect(await builder.try({ type: 'once', durability: 'none' })).toMatchObject({ code: '' })
       await builder.ask({ type: 'fill' })
       expect(await builder.try({ type: 'checkpoint' })).toMatchObject({ code: '' })
       stopped.continue()

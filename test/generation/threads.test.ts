@@ -55,7 +55,8 @@ describe('the slot of a dead participant', () => {
     try {
       expect(locks.isLockedByOther(byteOfSlot(slot))).toBe(true)
       for (let i = 0; i < 5; i++) {
-        for (const member of [witness, next]) expect(await member.try({ type: 'once', durability: 'commit' })).toMatchObject({ code: '' })
+        for (const member of [witness, next])
+          expect(await member.try({ type: 'once', durability: 'commit' })).toMatchObject({ code: '' })
       }
       expect(await witness.try({ type: 'renew' })).toMatchObject({ code: '' })
       expect(await next.try({ type: 'once', durability: 'commit' })).toMatchObject({ code: '' })
