@@ -89,15 +89,12 @@ export const SNAPSHOT_BEGIN_F = lineF(6) + 3 // no snapshot may begin at a seque
 export const VERSION_SPILL_HEAD_F = lineF(6) + 4
 export const KEPT_LIMIT_I = line(6) + 12 // whether more versions are kept than may be (versions.ts)
 export const SNAPSHOTS_HIGH_I = line(6) + 13
-export const VERSION_SPILL_START_F = lineF(6) + 7
 
 // Pool.
 export const FRAMES_READY_I = line(7) // frames that have memory
 export const FRAMES_FRESH_I = line(7) + 1 // frames ever handed out
 export const CLOCK_HAND_I = line(7) + 2
 export const DIRTY_COUNT_I = line(7) + 3 // approximate
-export const POOL_HITS_F = lineF(7) + 4
-export const POOL_READS_F = lineF(7) + 5
 export const POOL_WRITES_F = lineF(7) + 6
 export const POOL_EVICTIONS_F = lineF(7) + 7
 
@@ -146,12 +143,9 @@ export const UNDO_RELEASING = 2
 
 // Faults and housekeeping.
 export const POISON_I = line(12)
-export const HOUSEKEEPER_I = line(12) + 1 // slot token of the elected housekeeper
-export const SLEEPERS_I = line(12) + 2
 export const COMMITS_F = lineF(12) + 2
 export const CONFLICTS_F = lineF(12) + 3
 export const REPAIRS_F = lineF(12) + 4
-export const LOG_USER_BYTES_F = lineF(12) + 5
 export const LOG_ALLOCATION_LATCH_I = line(14)
 /** Ghosts whose makers have forgotten them may be about: the housekeeper walks all tables. */
 export const GHOST_SWEEP_I = line(13) + 8

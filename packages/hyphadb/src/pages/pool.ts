@@ -2,7 +2,8 @@
  * The buffer pool, reading side: finds a page in memory or brings it there.
  *
  * Thread safety: any thread of any process, without latches. `fix` never waits for a living thread that does not move: a
- * page being changed is read through its undo copy, a page being loaded by somebody else is read from its block.
+ * page being changed is read through its undo copy; a page that somebody else is loading, or for which a frame is to be had
+ * only by waiting for the allocator latch, is read from its block.
  * The pages that `fix` hands out are consistent once `valid` has said so.
  *
  * A private copy is handed out with an odd version and is valid only as long as that of which it is a copy stands still:
@@ -59,8 +60,6 @@ export class BufferPool implements PageReader {
   memory: PageMemory
   base = 0
   version = 0
-  /** Set when the last `fix` handed out a private copy. */
-  isPrivate = false
   evictor!: FrameSource
   undo!: UndoArea
   reads = 0
@@ -106,7 +105,6 @@ export class BufferPool implements PageReader {
         this.memory = memory
         this.base = base
         this.version = version
-        this.isPrivate = false
         return
       }
     }
@@ -161,7 +159,7 @@ export class BufferPool implements PageReader {
         if ((memory.i32[(base >> 2) + 1] as number) !== pageId) continue
         if ((version & 1) === 0) {
           this.#ref[frame] = (this.#ref[frame] as number) | 1
-          this.#hand(memory, base, version, false)
+          this.#hand(memory, base, version)
           return
         }
         if (kind === FRAME_RESIDENT) this.#makeEven(memory, base, version)
@@ -170,11 +168,10 @@ export class BufferPool implements PageReader {
     }
   }
 
-  #hand(memory: PageMemory, base: number, version: number, isPrivate: boolean): void {
+  #hand(memory: PageMemory, base: number, version: number): void {
     this.memory = memory
     this.base = base
     this.version = version
-    this.isPrivate = isPrivate
   }
 
   #privateCopy(): PrivateCopy {
@@ -193,7 +190,7 @@ export class BufferPool implements PageReader {
     this.#copyVersion = (this.#copyVersion + 2) | 1
     copy.version = this.#copyVersion
     copy.stands = stands
-    this.#hand(copy.memory, 0, copy.version, true)
+    this.#hand(copy.memory, 0, copy.version)
   }
 
   /** The page is odd and stays so: its writer is dead, stopped, or slow. Reads it as it was before the change. */
@@ -294,7 +291,7 @@ export class BufferPool implements PageReader {
     faultPoint('pool.resident')
     const version = this.#makeEven(memory, base, odd)
     if (version < 0) return false
-    this.#hand(memory, base, version, false)
+    this.#hand(memory, base, version)
     return true
   }
 
